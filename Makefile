@@ -1,0 +1,36 @@
+# Two commands: `make demo` shows what gatelab does, `make test` proves that it works. Both set up .venv first.
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: demo test lint types contracts check wheel results clean
+
+.venv/ready: requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gatelab needs Python 3.11 or newer; try: make PYTHON=python3.12 " + "demo")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch .venv/ready
+
+demo: .venv/ready
+	$(BIN)/gatelab compare forecasting co2_weekly --budget quick --out runs/demo
+
+test: .venv/ready
+	$(BIN)/python -m pytest -n 2
+
+lint: .venv/ready
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: .venv/ready
+	$(BIN)/pyrefly check --summary=none
+
+contracts: .venv/ready
+	$(BIN)/lint-imports
+
+check: test lint types contracts
+
+wheel: .venv/ready
+	$(BIN)/python -m build --wheel --no-isolation
+
+clean:
+	rm -rf .venv build dist runs

@@ -1,0 +1,145 @@
+"""Configurations: frozen dataclasses that travel as plain dictionaries, TOML and command lines.
+
+``ModelConfig`` and ``TrainingConfig`` are the same for every task; what a task adds is its own dataclass.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from gatelab.core.errors import InputError, nearest
+
+Config = TypeVar("Config")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The recurrent network inside a task's model."""
+
+    cell: str = "gru"
+    """Recurrent cell: rnn, lstm or gru."""
+    hidden_size: int = 32
+    """Units in each layer (H)."""
+    num_layers: int = 1
+    """Layers stacked on one another (L)."""
+    dropout: float = 0.0
+    """Dropout between layers and before the head, in [0, 1)."""
+    bidirectional: bool = False
+    """Also read each sequence backwards, where the task allows it."""
+    reset_after: bool = True
+    """GRU: apply the reset gate after the multiplication (torch, cuDNN); no: before it (Cho et al. 2014)."""
+    init: str = "torch"
+    """Initialisation by name: see gatelab.cells.init."""
+
+    def __post_init__(self) -> None:
+        require(self.hidden_size >= 1, "hidden_size", "at least 1", self.hidden_size)
+        require(self.num_layers >= 1, "num_layers", "at least 1", self.num_layers)
+        require(0.0 <= self.dropout < 1.0, "dropout", "at least 0 and below 1", self.dropout)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a model is trained."""
+
+    epochs: int = 50
+    """Passes over the training part, at most."""
+    max_seconds: float | None = None
+    """Stop after this much training time, keeping the best weights."""
+    max_steps: int | None = None
+    """Stop after this many optimizer steps, keeping the best weights."""
+    batch_size: int = 64
+    """Sequences in one step (B)."""
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
+    """Optimizer by name; sgd has Nesterov momentum 0.9."""
+    learning_rate: float = 3e-3
+    """Step size at the peak of the schedule."""
+    weight_decay: float = 0.0
+    """Decoupled for adamw, an L2 penalty for the others."""
+    schedule: Literal["constant", "cosine", "plateau"] = "cosine"
+    """Learning rate over the epochs; plateau halves it when validation stops improving."""
+    warmup_steps: int = 0
+    """Steps over which the learning rate rises from 0 to its peak."""
+    clip_norm: float | None = 1.0
+    """Scale the whole gradient down to this Euclidean norm; none: no clipping."""
+    patience: int | None = 8
+    """Stop after this many epochs without a better validation criterion; none: never early."""
+    precision: Literal["float32", "float64", "mixed"] = "float32"
+    """mixed: bfloat16 under autocast, CUDA only."""
+    device: str = "cpu"
+    """cpu, cuda or cuda:N."""
+    threads: int = 1
+    """CPU threads of the one pool that computes; 0: every core."""
+    checkpoint_seconds: float = 30.0
+    """Time between checkpoints inside an epoch; one is written at the end of every epoch in any case."""
+    tensorboard: bool = False
+    """Also write TensorBoard events into the run folder."""
+
+    def __post_init__(self) -> None:
+        require(self.epochs >= 1, "epochs", "at least 1", self.epochs)
+        require(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
+        require(self.learning_rate > 0, "learning_rate", "above 0", self.learning_rate)
+        require(self.weight_decay >= 0, "weight_decay", "at least 0", self.weight_decay)
+        require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", "above 0, or none", self.clip_norm)
+        require(self.patience is None or self.patience >= 1, "patience", "at least 1, or none", self.patience)
+        require(self.max_steps is None or self.max_steps >= 1, "max_steps", "at least 1, or none", self.max_steps)
+        require(self.max_seconds is None or self.max_seconds > 0, "max_seconds", "above 0, or none", self.max_seconds)
+        require(self.warmup_steps >= 0, "warmup_steps", "at least 0", self.warmup_steps)
+        require(self.threads >= 0, "threads", "at least 0", self.threads)
+
+
+def require(condition: bool, name: str, expected: str, got: object) -> None:
+    """Raises ``InputError`` naming the option unless ``condition`` holds."""
+    if not condition:
+        option = "--" + name.replace("_", "-")
+        raise InputError(f"{name} cannot be {got!r}", expected=expected, got=got, fix=f"change {option} (or {name}=)")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A configuration as plain JSON values; ``None`` is left out, as TOML has no word for it."""
+    return {name: _plain(value) for name, value in dataclasses.asdict(config).items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items() if entry is not None}
+    return value
+
+
+def from_dict(kind: type[Config], values: Mapping[str, Any]) -> Config:
+    """The configuration that ``to_dict`` made a dictionary of.
+
+    A field left out becomes ``None`` where the field may be ``None`` (that is how ``to_dict`` wrote it), and its
+    default otherwise.
+
+    Raises:
+        InputError: a name that ``kind`` does not have, or a value it refuses.
+    """
+    hints = typing.get_type_hints(kind)
+    fields = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for name in values:
+        if name not in fields:
+            raise InputError(
+                f"{kind.__name__} has no setting {name!r}", fix=f"did you mean {nearest(name, sorted(fields))}?"
+            )
+    absent = {name: None for name in fields - set(values) if type(None) in typing.get_args(hints[name])}
+    return kind(**absent, **{name: _shaped(value, hints[name]) for name, value in values.items()})
+
+
+def _shaped(value: Any, hint: Any) -> Any:
+    """Lists back to the tuples that the field declares, and dictionaries back to nested configurations."""
+    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    if isinstance(value, list) and any(typing.get_origin(option) is tuple for option in options):
+        return tuple(tuple(entry) if isinstance(entry, list) else entry for entry in value)
+    for option in options:
+        if isinstance(value, Mapping) and dataclasses.is_dataclass(option):
+            return from_dict(option, value)
+        if option is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+    return value

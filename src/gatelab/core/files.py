@@ -1,0 +1,116 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from gatelab.core.errors import GatelabError, InputError
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its name, synced to disk, when the block ends without an error.
+
+    Raises:
+        GatelabError: no space left, or the folder cannot be written to.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise _explained(error, target) from error
+    finally:
+        temporary.unlink(missing_ok=True) if temporary.parent.is_dir() else None
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes the new name itself durable, where the system lets a folder be opened (POSIX)."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _explained(error: OSError, target: Path) -> GatelabError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return GatelabError(
+            f"no space left while writing {target}",
+            fix="free some space and run the same command again: what was finished before is kept",
+        )
+    return InputError(
+        f"cannot write {target}", got=error.strerror or str(error), fix="choose a folder you may write to, with --out"
+    )
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Writes ``content`` whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes UTF-8 text with ``\\n`` line ends, whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Writes strict JSON (no NaN), whole or not at all."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Reads JSON.
+
+    Raises:
+        GatelabError: the file is missing, cut short or not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise GatelabError(f"there is no file {path}") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise GatelabError(f"{path} is not readable as JSON: it may have been cut short", got=error) from error
+
+
+def digest(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    hasher = sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            hasher.update(block)
+    return hasher.hexdigest()
+
+
+def writable_folder(path: str | os.PathLike[str]) -> Path:
+    """The folder, made if need be, after a trial write: better refused before an hour of work than after.
+
+    Raises:
+        InputError: it is a file, or cannot be written to.
+    """
+    folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file, not a folder", fix="name another folder with --out")
+    write_text(folder / ".gatelab-write-test", "")
+    (folder / ".gatelab-write-test").unlink()
+    return folder
+
+
+def free_bytes(path: str | os.PathLike[str]) -> int:
+    """Bytes left on the disk that holds ``path``."""
+    return shutil.disk_usage(path).free

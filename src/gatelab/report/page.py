@@ -1,0 +1,56 @@
+"""What a report is made of: plain pieces that the renderer draws and that know nothing of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text and numbers under named columns."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str = ""
+    marked: Sequence[int] = ()
+    """Rows to set apart, such as the best."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture as inline SVG, drawn by ``gatelab.report.plots``."""
+
+    svg: str
+    caption: str = ""
+    alt: str = ""
+    """What the picture shows, for who cannot see it."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """A command or a piece of code to copy."""
+
+    text: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A titled part of a page. Strings among ``parts`` are paragraphs of plain text, escaped when rendered."""
+
+    title: str
+    parts: Sequence[str | Table | Figure | Code]
+
+
+@dataclass(frozen=True)
+class Page:
+    """One HTML file: the verdict first, then the sections."""
+
+    title: str
+    verdict: str
+    """The answer in a sentence or two."""
+    facts: Sequence[tuple[str, str]] = ()
+    """A few labelled numbers shown beside the verdict."""
+    sections: Sequence[Section] = ()
+    footer: str = ""

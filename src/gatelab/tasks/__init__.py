@@ -1,0 +1,10 @@
+"""The table of tasks: one folder and one line each."""
+
+from gatelab.core.registry import Registry
+
+TASKS = Registry(
+    "task",
+    {
+        "forecasting": "gatelab.tasks.forecasting.task:Forecasting",
+    },
+)
