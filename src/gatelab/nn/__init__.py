@@ -1,0 +1,17 @@
+"""PyTorch layers: ``torch.nn``'s RNN, LSTM and GRU, opened up, and what sequences of unequal length need."""
+
+from gatelab.nn.build import recurrent
+from gatelab.nn.layers import GRU, LSTM, RNN, ShapeError
+from gatelab.nn.masking import compact, final_state, lengths_to_mask, spread
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "ShapeError",
+    "compact",
+    "final_state",
+    "lengths_to_mask",
+    "recurrent",
+    "spread",
+]

@@ -1,0 +1,151 @@
+"""``RNN``, ``LSTM`` and ``GRU``: ``torch.nn``'s layers, opened up.
+
+Constructor, attributes, call and state-dict keys are those of ``torch.nn``, and so is the arithmetic wherever
+``torch.nn`` computes the right thing. What it does not compute runs in ``open_loop``. Each layer can be traced
+(``gatelab.nn.trace``) and says in plain words which shape it wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from gatelab.core.errors import InputError
+from gatelab.nn import open_loop
+
+
+class ShapeError(InputError, RuntimeError):
+    """A tensor of the wrong shape; a ``RuntimeError`` too, as ``torch.nn`` raises for some of these."""
+
+
+class Recurrent(nn.RNNBase):
+    """What gatelab's layers add to ``torch.nn.RNNBase``; comes before torch's own class in the order of bases."""
+
+    @property
+    def cell(self) -> str:
+        """The cell's name in ``gatelab.cells.CELLS``."""
+        raise NotImplementedError
+
+    @property
+    def step(self) -> Callable:
+        """The cell's step in torch operations."""
+        raise NotImplementedError
+
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        """Units of each state: ``(H,)``, and ``(P or H, H)`` for the LSTM's h and c."""
+        return (self.hidden_size,)
+
+    def forward(self, input, hx=None):
+        """Outputs of the last layer at every step, and the final states of all layers; see ``torch.nn``.
+
+        Args:
+            input: ``(T, B, I)``, ``(B, T, I)`` with ``batch_first``, ``(T, I)`` without a batch, or packed.
+            hx: initial state ``(L·D, B, H)``, the LSTM's a pair ``(h, c)``; zeros where not given.
+
+        Raises:
+            ShapeError: a shape that does not fit, with the shape that would.
+        """
+        check_shapes(self, input, hx)
+        return super().forward(input, hx)
+
+
+class RNN(Recurrent, nn.RNN):
+    """Elman's recurrent network (1990), ``h' = tanh(x W_ih + b_ih + h W_hh + b_hh)``; as ``torch.nn.RNN``."""
+
+    @property
+    def cell(self) -> str:
+        """``rnn``, or ``rnn_relu`` with ``nonlinearity="relu"``."""
+        return "rnn" if self.nonlinearity == "tanh" else "rnn_relu"
+
+    @property
+    def step(self) -> Callable:
+        """The step with this layer's nonlinearity."""
+        return open_loop.rnn_step if self.nonlinearity == "tanh" else open_loop.rnn_relu_step
+
+
+class LSTM(Recurrent, nn.LSTM):
+    """Long short-term memory (Hochreiter & Schmidhuber 1997; forget gate, Gers et al. 2000); as ``torch.nn.LSTM``."""
+
+    cell = "lstm"
+    step = staticmethod(open_loop.lstm_step)
+
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        """Units of h (``proj_size`` where given) and of c."""
+        return (self.proj_size or self.hidden_size, self.hidden_size)
+
+
+class GRU(Recurrent, nn.GRU):
+    """Gated recurrent unit (Cho et al. 2014); as ``torch.nn.GRU``, with a choice for the reset gate.
+
+    Args:
+        reset_after: True, as in torch and cuDNN: ``n = tanh(x W_in + b_in + r ⊙ (h W_hn + b_hn))``.
+            False, as in Cho et al. 2014: ``n = tanh(x W_in + b_in + (r ⊙ h) W_hn + b_hn)``, run step by step.
+            State dicts have the same keys either way, and hold nothing that tells one from the other.
+    """
+
+    cell = "gru"
+
+    def __init__(self, *args, reset_after: bool = True, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.reset_after = reset_after
+
+    @property
+    def step(self) -> Callable:
+        """The step with the reset gate where this layer has it."""
+        return open_loop.gru_step if self.reset_after else open_loop.gru_reset_before_step
+
+    def forward(self, input, hx=None):
+        """As ``Recurrent.forward``."""
+        if self.reset_after:
+            return super().forward(input, hx)
+        check_shapes(self, input, hx)
+        return open_loop.run(self, input, hx)
+
+    def extra_repr(self) -> str:
+        """torch's text, and the place of the reset gate where it is not torch's."""
+        return super().extra_repr() + ("" if self.reset_after else ", reset_after=False")
+
+
+def check_shapes(layer: Recurrent, input, hx) -> None:
+    """Raises ``ShapeError`` unless ``layer`` can read ``input`` from the initial state ``hx``."""
+    packed = isinstance(input, PackedSequence)
+    x = input.data if packed else input
+    shape = tuple(x.shape)
+    if packed:
+        fits, wanted = len(shape) == 2, f"packed rows (N, {layer.input_size})"
+    else:
+        axes = "B, T" if layer.batch_first else "T, B"
+        wanted = f"({axes}, {layer.input_size}): {'batch, time' if layer.batch_first else 'time, batch'}, features;"
+        fits, wanted = len(shape) in (2, 3), f"{wanted} or (T, {layer.input_size}) without a batch"
+    if not fits or shape[-1] != layer.input_size:
+        raise _misfit(layer, "input", wanted, shape, "reshape the input, or make the layer with another input_size")
+    if not packed and shape[1 if layer.batch_first and len(shape) == 3 else 0] == 0:
+        raise _misfit(layer, "input", "at least one time step", shape, "leave empty sequences out")
+    if x.dtype != layer.weight_ih_l0.dtype:
+        nn.RNNBase.check_input(layer, x, input.batch_sizes if packed else None)  # torch's words: autocast may allow it
+    if hx is not None:
+        B = int(input.batch_sizes[0]) if packed else None if len(shape) == 2 else shape[0 if layer.batch_first else 1]
+        _check_state(layer, hx, B)
+
+
+def _check_state(layer: Recurrent, hx, B: int | None) -> None:
+    names, sizes = ("h", "c"), layer.state_sizes
+    count = layer.num_layers * (2 if layer.bidirectional else 1)
+    wanted = [(count, size) if B is None else (count, B, size) for size in sizes]
+    text = wanted[0] if len(sizes) == 1 else f"a pair (h, c) of {wanted[0]} and {wanted[1]}"
+    advice = "leave hx out to begin from zeros, or give L·D, B, H (layers times directions, batch, hidden)"
+    states = [hx] if isinstance(hx, Tensor) else hx
+    if not isinstance(states, (list, tuple)) or len(states) != len(sizes):
+        got = type(hx).__name__ + (f" of {len(states)}" if isinstance(states, (list, tuple)) else "")
+        raise _misfit(layer, "initial state", text, got, advice)
+    for name, state, shape in zip(names, states, wanted, strict=False):
+        if tuple(state.shape) != shape:
+            raise _misfit(layer, f"initial state {name}", shape, tuple(state.shape), advice)
+
+
+def _misfit(layer: Recurrent, what: str, expected, got, fix: str) -> ShapeError:
+    return ShapeError(f"{type(layer).__name__}: the {what} does not fit", expected=expected, got=got, fix=fix)

@@ -1,0 +1,187 @@
+"""One loop in torch operations that runs any cell step by step, and can record every step.
+
+It is the slow twin of every fast path: what a fused layer computes, this loop computes in the open. It also runs
+what no fused layer computes, such as the GRU with the reset gate before the multiplication.
+
+Sequences of unequal length travel as in a ``PackedSequence``: the rows of all steps in one matrix, step after step,
+``batch_sizes[t]`` rows for step ``t``, the longest sequence first. A dense batch is the same with ``B`` rows in
+every step, so that one loop serves both.
+
+T time, B batch, I input, H hidden, G gates, L layers, D directions, N rows of all steps together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+State = tuple[Tensor, ...]  # (h,) or (h, c), each (B, H)
+Record = Mapping[str, Tensor]  # what a step computed on its way, by name, each (B, H)
+Observer = Callable[[int, int, int, State, Record], None]  # (layer, direction, step, state after it, record)
+
+
+class Weights(NamedTuple):
+    """The parameters of one layer in one direction, in torch's layout."""
+
+    weight_ih: Tensor  # (G·H, I)
+    weight_hh: Tensor  # (G·H, H)
+    bias_ih: Tensor | None  # (G·H,)
+    bias_hh: Tensor | None  # (G·H,)
+    weight_hr: Tensor | None  # (P, H) projection of the LSTM's h from H to P units
+
+
+# ---- the cells: one step each. ``a`` is the step's input times weight_ih, plus bias_ih ----------------------------
+
+
+def rnn_step(w: Weights, a: Tensor, state: State) -> tuple[State, Record]:
+    """Elman's network: ``h' = tanh(a + h W_hh + b_hh)``."""
+    zh = a + F.linear(state[0], w.weight_hh, w.bias_hh)  # (B, H)
+    return (zh.tanh(),), {"zh": zh}
+
+
+def rnn_relu_step(w: Weights, a: Tensor, state: State) -> tuple[State, Record]:
+    """The same with ``relu`` in the place of ``tanh``."""
+    zh = a + F.linear(state[0], w.weight_hh, w.bias_hh)  # (B, H)
+    return (zh.relu(),), {"zh": zh}
+
+
+def lstm_step(w: Weights, a: Tensor, state: State) -> tuple[State, Record]:
+    """Long short-term memory, gates in the order i, f, g, o; ``weight_hr`` makes it LSTMP (Sak et al. 2014)."""
+    h, c = state  # (B, P or H), (B, H)
+    z = a + F.linear(h, w.weight_hh, w.bias_hh)  # (B, 4H)
+    zi, zf, zg, zo = z.chunk(4, dim=1)  # (B, H) each
+    i, f, g, o = zi.sigmoid(), zf.sigmoid(), zg.tanh(), zo.sigmoid()  # (B, H) each
+    c = f * c + i * g  # (B, H)
+    tanh_c = c.tanh()  # (B, H)
+    h = o * tanh_c  # (B, H)
+    if w.weight_hr is not None:
+        h = F.linear(h, w.weight_hr)  # (B, P)
+    return (h, c), {"zi": zi, "zf": zf, "zg": zg, "zo": zo, "i": i, "f": f, "g": g, "o": o, "tanh_c": tanh_c}
+
+
+def gru_step(w: Weights, a: Tensor, state: State) -> tuple[State, Record]:
+    """Gated recurrent unit as in torch and cuDNN: the reset gate scales what the multiplication gave."""
+    (h,) = state  # (B, H)
+    ar, az, an = a.chunk(3, dim=1)  # (B, H) each
+    ur, uz, un = F.linear(h, w.weight_hh, w.bias_hh).chunk(3, dim=1)  # (B, H) each
+    zr, zz = ar + ur, az + uz  # (B, H) each
+    r, z = zr.sigmoid(), zz.sigmoid()  # (B, H) each
+    zn = an + r * un  # (B, H)
+    n = zn.tanh()  # (B, H)
+    return ((1 - z) * n + z * h,), {"zr": zr, "zz": zz, "zn": zn, "r": r, "z": z, "n": n}
+
+
+def gru_reset_before_step(w: Weights, a: Tensor, state: State) -> tuple[State, Record]:
+    """Gated recurrent unit of Cho et al. 2014: the reset gate scales the state before the multiplication."""
+    (h,) = state  # (B, H)
+    H = h.shape[1]
+    ar, az, an = a.chunk(3, dim=1)  # (B, H) each
+    b = w.bias_hh
+    ur, uz = F.linear(h, w.weight_hh[: 2 * H], None if b is None else b[: 2 * H]).chunk(2, dim=1)  # (B, H) each
+    zr, zz = ar + ur, az + uz  # (B, H) each
+    r, z = zr.sigmoid(), zz.sigmoid()  # (B, H) each
+    zn = an + F.linear(r * h, w.weight_hh[2 * H :], None if b is None else b[2 * H :])  # (B, H)
+    n = zn.tanh()  # (B, H)
+    return ((1 - z) * n + z * h,), {"zr": zr, "zz": zz, "zn": zn, "r": r, "z": z, "n": n}
+
+
+# ---- the loop -----------------------------------------------------------------------------------------------------
+
+
+def run(layer: nn.RNNBase, input: Tensor | PackedSequence, hx=None, observe: Observer | None = None):
+    """What ``layer(input, hx)`` gives, computed step by step; arguments and result as in ``torch.nn``.
+
+    ``observe`` is called after every step of every layer and direction. Dropout between layers draws from torch's
+    stream with the shape and in the order of torch's own CPU path.
+    """
+    rows, batch_sizes = _rows_of(layer, input)  # (N, I), T integers
+    initial = _initial_state(layer, input, hx, rows, batch_sizes[0])  # (L·D, B, H) each
+    directions = 2 if layer.bidirectional else 1
+    final: list[State] = []
+    for index in range(layer.num_layers):
+        if index > 0:
+            rows = F.dropout(rows, layer.dropout, layer.training)  # (N, D·H)
+        outputs = []
+        for direction in range(directions):
+            state = tuple(s[index * directions + direction] for s in initial)  # (B, H) each
+            note = None if observe is None else _noting(observe, index, direction)
+            output, state = _sweep(layer, index, direction, rows, batch_sizes, state, note)
+            outputs.append(output)
+            final.append(state)
+        rows = torch.cat(outputs, dim=1) if directions == 2 else outputs[0]  # (N, D·H)
+    states = tuple(torch.stack(s) for s in zip(*final, strict=True))  # (L·D, B, H) each
+    return _as_given(layer, input, rows, states)
+
+
+def _noting(observe: Observer, index: int, direction: int) -> Callable[[int, State, Record], None]:
+    return lambda t, state, record: observe(index, direction, t, state, record)
+
+
+def _sweep(layer, index, direction, rows, batch_sizes, state, note) -> tuple[Tensor, State]:
+    """One layer over all steps in one direction: ``rows (N, I)`` give the outputs ``(N, H)`` and the last state.
+
+    A sequence that has ended keeps its state while longer ones go on; backwards, a sequence keeps its initial state
+    until its own last step comes by.
+    """
+    w = weights_of(layer, index, direction)
+    step = layer.step
+    a = F.linear(rows, w.weight_ih, w.bias_ih).split(batch_sizes)  # T times (B_t, G·H)
+    outputs: list[Tensor] = [rows] * len(batch_sizes)
+    order = range(len(batch_sizes))
+    for t in reversed(order) if direction else order:
+        size = batch_sizes[t]
+        new, record = step(w, a[t], tuple(s[:size] for s in state))  # (B_t, H) each
+        if note is not None:
+            note(t, new, record)
+        outputs[t] = new[0]
+        state = tuple(n if size == len(s) else torch.cat([n, s[size:]]) for n, s in zip(new, state, strict=True))
+    return torch.cat(outputs), state
+
+
+def weights_of(layer: nn.RNNBase, index: int, direction: int) -> Weights:
+    """The parameters of stacked layer ``index``, direction 0 (forwards) or 1 (backwards), as they are now."""
+    suffix = f"_l{index}" + ("_reverse" if direction else "")
+    return Weights(*(getattr(layer, name + suffix, None) for name in Weights._fields))
+
+
+def _rows_of(layer: nn.RNNBase, input: Tensor | PackedSequence) -> tuple[Tensor, list[int]]:
+    """All steps' rows ``(N, I)`` in time order, and how many belong to each step."""
+    if isinstance(input, PackedSequence):
+        return input.data, input.batch_sizes.tolist()
+    if input.dim() == 2:
+        return input, [1] * len(input)  # (T, I): a batch of one
+    x = input.transpose(0, 1) if layer.batch_first else input  # (T, B, I)
+    return x.reshape(-1, x.shape[2]), [x.shape[1]] * x.shape[0]
+
+
+def _initial_state(layer: nn.RNNBase, input, hx, rows: Tensor, B: int) -> State:
+    """The initial states ``(L·D, B, H)``, zeros where none are given, in the order of the rows."""
+    if hx is None:
+        sizes = layer.state_sizes
+        count = layer.num_layers * (2 if layer.bidirectional else 1)
+        return tuple(rows.new_zeros(count, B, size) for size in sizes)
+    states = hx if isinstance(hx, (tuple, list)) else (hx,)
+    if isinstance(input, PackedSequence):
+        order = input.sorted_indices
+        return tuple(states) if order is None else tuple(s.index_select(1, order) for s in states)
+    return tuple(s.unsqueeze(1) for s in states) if input.dim() == 2 else tuple(states)
+
+
+def _as_given(layer: nn.RNNBase, input, rows: Tensor, states: State):
+    """Output and final states in the form in which the input came."""
+    if isinstance(input, PackedSequence):
+        output = PackedSequence(rows, input.batch_sizes, input.sorted_indices, input.unsorted_indices)
+        order = input.unsorted_indices
+        states = states if order is None else tuple(s.index_select(1, order) for s in states)
+    elif input.dim() == 2:
+        output, states = rows, tuple(s.squeeze(1) for s in states)  # (T, D·H), (L·D, H)
+    else:
+        T, B = input.shape[:2] if not layer.batch_first else (input.shape[1], input.shape[0])
+        output = rows.reshape(T, B, rows.shape[1])  # (T, B, D·H)
+        output = output.transpose(0, 1) if layer.batch_first else output
+    return output, states if len(states) > 1 else states[0]
