@@ -1,0 +1,117 @@
+"""Colours by name, each for a light and a dark page.
+
+The series colours are the Okabe–Ito set, which stays apart under the common colour blindnesses (Okabe & Ito 2008,
+"Color Universal Design"), darkened for a light page and lightened for a dark one until text in them reaches WCAG 2.2
+contrast AA. Well-known names have one colour everywhere; baselines are grey and told apart by dash and marker.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gatelab.core.errors import InputError, nearest
+
+
+class Shade(NamedTuple):
+    """One colour on a light and on a dark page."""
+
+    light: str
+    dark: str
+
+
+PALETTE: dict[str, Shade] = {
+    # the page
+    "paper": Shade("#fcfcfa", "#14171b"),
+    "card": Shade("#f3f4f1", "#1d2126"),
+    "ink": Shade("#1d2125", "#e7e9ea"),
+    "muted": Shade("#565d64", "#a3abb3"),
+    "rule": Shade("#d9dcd8", "#343a41"),
+    "accent": Shade("#00619d", "#66b8ee"),
+    "mark": Shade("#e4eff6", "#1b3040"),
+    # the series
+    "truth": Shade("#2b3036", "#dcdfe2"),
+    "rnn": Shade("#b54a04", "#f58d4e"),
+    "lstm": Shade("#0066a6", "#58b1ef"),
+    "gru": Shade("#00795b", "#35c79b"),
+    "violet": Shade("#97447f", "#dd8fc6"),
+    "ochre": Shade("#80660a", "#dcc14a"),
+    "sky": Shade("#1f7f9c", "#7fd3ee"),
+    "rose": Shade("#b3324f", "#ff8fa3"),
+    "stone": Shade("#5b5348", "#c2b8a8"),
+    "grey": Shade("#6b7178", "#979ea6"),
+}
+
+CYCLE = ("violet", "ochre", "sky", "rose", "stone", "lstm", "gru", "rnn")
+"""Colours of names that are not well known, in order of appearance; those of the cells come last."""
+
+BASELINES = (
+    "last value",
+    "naive",
+    "seasonal naive",
+    "drift",
+    "linear",
+    "linear autoregression",
+    "ets",
+    "arima",
+    "mean",
+    "majority",
+    "chance",
+)
+"""Names drawn in grey."""
+
+_DASHES = ((0, (6, 2.5)), (0, (1.2, 1.8)), (0, (6, 2, 1.2, 2)), (0, (3, 1.5)), (0, (9, 3)))
+_MARKERS = ("D", "s", "^", "v", "P", "X", "<", ">")
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a name is drawn."""
+
+    colour: str
+    dash: str | tuple = "-"
+    marker: str = "o"
+
+
+def light(name: str) -> str:
+    """The light shade of a palette colour: what the drawing library is given, and what stands in for the name."""
+    if name not in PALETTE:
+        raise InputError(f"the palette has no colour {name!r}", fix=f"did you mean {nearest(name, PALETTE)}?")
+    return PALETTE[name].light
+
+
+def well_known(name: str) -> Style | None:
+    """The style of a name that has one: a cell, also as "LSTM 32" or "lstm, seed 3", the truth or a baseline."""
+    folded = name.casefold().strip()
+    if cell := re.search(r"(?<![a-z0-9])(rnn|lstm|gru)(?![a-z0-9])", folded):
+        return Style(cell[1])
+    if re.match(r"(truth|observed|actual)\b", folded):
+        return Style("truth")
+    stem = re.split(r"\s*[(,:]", folded.removeprefix("baseline").lstrip(" :"))[0]
+    if stem in BASELINES:
+        place = BASELINES.index(stem)
+        return Style("grey", _DASHES[place % len(_DASHES)], _MARKERS[place % len(_MARKERS)])
+    return Style("grey", _DASHES[0], _MARKERS[0]) if folded.startswith("baseline") else None
+
+
+def styles(names: list[str]) -> list[Style]:
+    """One style a name: the fixed one where it is well known, the next of the cycle where not."""
+    found = [well_known(name) for name in names]
+    taken = {style.colour for style in found if style}
+    free = [colour for colour in CYCLE if colour not in taken] or list(CYCLE)
+    unknown = iter(range(len(names)))
+    return [style or _cycled(next(unknown), free) for style in found]
+
+
+def _cycled(place: int, free: list[str]) -> Style:
+    """The next colour; once all are used, the same colours again with another dash."""
+    turn, at = divmod(place, len(free))
+    return Style(free[at], "-" if turn == 0 else _DASHES[(turn - 1) % len(_DASHES)])
+
+
+def css() -> str:
+    """The palette as CSS variables, light by default and dark where the reader asks for it."""
+    bright = ";".join(f"--{name}:{shade.light}" for name, shade in PALETTE.items())
+    dim = ";".join(f"--{name}:{shade.dark}" for name, shade in PALETTE.items())
+    return f":root{{{bright}}}\n@media (prefers-color-scheme:dark){{:root{{{dim}}}}}\n@media print{{:root{{{bright}}}}}"

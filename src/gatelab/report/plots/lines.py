@@ -1,0 +1,200 @@
+"""Lines over an axis of numbers or dates, with bands, gaps and marked spans."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib import dates
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from gatelab.core.errors import InputError
+from gatelab.report.palette import Style, light, styles
+from gatelab.report.plots import reduction
+from gatelab.report.plots.drawing import Canvas, legend, legend_height, svg_of, title_axes
+from gatelab.report.text import label as one_line
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A named series ``y (N,)`` over ``x (N,)``: numbers, ``datetime64`` or, with ``None``, 0, 1, 2 …; NaN is a gap."""
+
+    label: str
+    x: Any
+    y: Any
+    low: Any = None
+    """Lower end of the band around ``y (N,)``."""
+    high: Any = None
+    """Upper end of it."""
+    style: Literal["line", "points", "dashed"] = "line"
+    bands: Sequence[tuple[Any, Any]] = ()
+    """Further ``(low, high)`` bands, such as the narrower intervals of a fan chart."""
+    colour: str | None = None
+    """A name in ``palette.PALETTE``; none: the fixed colour of a well-known label, or the next free one."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One of several plots beside each other."""
+
+    lines: Sequence[Line]
+    title: str = ""
+    xlabel: str = ""
+    ylabel: str = ""
+    spans: Sequence[tuple] = ()
+    """Stretches of the x axis to shade, ``(start, end)`` or ``(start, end, label)``."""
+    log_y: bool = False
+
+
+def line_chart(
+    lines: Sequence[Line],
+    *,
+    title: str = "",
+    xlabel: str = "",
+    ylabel: str = "",
+    log_y: bool = False,
+    spans: Sequence[tuple] = (),
+    height: float = 300,
+) -> str:
+    """One plot of several lines over the whole width, as SVG; ``height`` in CSS pixels.
+
+    Raises:
+        InputError: nothing to draw, or lengths or kinds of axes that do not match.
+    """
+    return panels([Panel(lines, title, xlabel, ylabel, spans, log_y)], columns=1, height=height)
+
+
+def panels(parts: Sequence[Panel], columns: int = 2, *, height: float = 230) -> str:
+    """Plots in a grid of ``columns`` (one on a phone) with one legend, as SVG; ``height`` of each in CSS pixels.
+
+    Raises:
+        InputError: nothing to draw, or lengths or kinds of axes that do not match.
+    """
+    drawn = [[_Checked.of(line) for line in panel.lines] for panel in parts]
+    if not parts or not all(any(line.drawable for line in lines) for lines in drawn):
+        raise InputError("there is nothing to plot", expected="at least one finite value in each panel")
+    for lines in drawn:
+        if len({np.issubdtype(line.x.dtype, np.datetime64) for line in lines}) > 1:
+            raise InputError("lines with dates and lines with numbers cannot share an x axis")
+    names = list(dict.fromkeys(line.label for lines in drawn for line in lines))
+    chosen = dict(zip(names, styles(names), strict=True))
+
+    def draw(canvas: Canvas) -> Figure:
+        across = 1 if canvas.narrow else min(columns, len(parts))
+        rows = -(-len(parts) // across)
+        one_name = len(names) == 1 and not names[0]
+        below = 0 if one_name else legend_height(canvas, names)
+        figure = canvas.figure(rows * height * (0.85 if canvas.narrow else 1) + below)
+        grid = figure.subplots(rows, across, squeeze=False)
+        handles: dict[str, Any] = {}
+        for axes, panel, lines in zip(grid.flat, parts, drawn, strict=False):
+            handles = _draw_panel(axes, panel, lines, chosen, canvas, across) | handles
+        for axes in grid.flat[len(parts) :]:
+            axes.set_visible(False)
+        if not one_name:
+            legend(figure, canvas, [handles[name] for name in names], names)
+        return figure
+
+    return svg_of(draw, "; ".join(panel.title for panel in parts if panel.title))
+
+
+@dataclass(frozen=True, eq=False)
+class _Checked:
+    """A line whose arrays are known to fit."""
+
+    label: str
+    x: np.ndarray  # (N,)
+    y: np.ndarray  # (N,)
+    bands: list[tuple[np.ndarray, np.ndarray]]  # (N,) each
+    style: str
+    colour: str | None
+
+    @property
+    def drawable(self) -> bool:
+        return any(np.isfinite(array).any() for array in (self.y, *(end for band in self.bands for end in band)))
+
+    @classmethod
+    def of(cls, line: Line) -> _Checked:
+        name = one_line(line.label)
+        y = reduction.values(line.y, f"the values of {name!r}")  # (N,)
+        x = reduction.places(line.x, len(y), f"the x axis of {name!r}")  # (N,)
+        if (line.low is None) != (line.high is None):
+            raise InputError(f"the band of {name!r} has one end only", expected="low and high together")
+        pairs = [*line.bands] + ([(line.low, line.high)] if line.low is not None else [])
+        ends = [tuple(reduction.values(end, f"a band of {name!r}") for end in pair) for pair in pairs]
+        for array in (x, *(end for pair in ends for end in pair)):
+            if len(array) != len(y):
+                raise InputError(f"the arrays of {name!r} differ in length", expected=len(y), got=len(array))
+        known = ~(np.isnat(x) if x.dtype.kind == "M" else np.isnan(x))  # (N,)
+        bands = [(low[known], high[known]) for low, high in ends]
+        return cls(name, x[known], y[known], bands, line.style, line.colour)
+
+
+def _draw_panel(
+    axes: Axes, panel: Panel, lines: list[_Checked], chosen: dict[str, Style], canvas: Canvas, across: int
+) -> dict[str, Any]:
+    title_axes(axes, canvas, panel.title, panel.xlabel, panel.ylabel, across)
+    pixels = canvas.width // across
+    if panel.log_y:
+        axes.set_yscale("log", nonpositive="mask")
+    _draw_spans(axes, panel.spans)
+    handles = {line.label: _draw_line(axes, line, chosen[line.label], pixels) for line in lines}
+    first = next(line for line in lines if line.drawable)
+    if first.x.dtype.kind == "M":
+        locator = dates.AutoDateLocator(minticks=2, maxticks=max(4, pixels // 90))
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
+    else:
+        whole = all(np.all(line.x == np.round(line.x)) for line in lines)
+        axes.xaxis.set_major_locator(MaxNLocator(max(3, pixels // 80), integer=whole))
+    return handles
+
+
+def _draw_spans(axes: Axes, spans: Sequence[tuple]) -> None:
+    for start, end, *name in spans:
+        axes.axvspan(start, end, color=light("muted"), alpha=0.13, linewidth=0)
+        if name:
+            axes.annotate(
+                one_line(name[0], 40),
+                (start, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(4, -4),
+                textcoords="offset points",
+                va="top",
+                color=light("muted"),
+            )
+
+
+def _draw_line(axes: Axes, line: _Checked, style: Style, pixels: int) -> Artist | tuple:
+    """Draws a line with its bands; gives what stands for it in the legend."""
+    colour = light(line.colour or style.colour)
+    for low, high in line.bands:
+        x, low, high = reduction.reduced_band(line.x, low, high, pixels)
+        axes.fill_between(x, low, high, color=colour, alpha=0.28 / max(len(line.bands), 1) + 0.04, linewidth=0)
+    if line.style == "points":
+        x, y = reduction.reduced_points(*_present(line.x, line.y), cells=pixels // 2)
+        return axes.plot(x, y, linestyle="none", marker=style.marker, markersize=4.5, color=colour, alpha=0.85)[0]
+    dash = (0, (5, 2.5)) if line.style == "dashed" and style.dash == "-" else style.dash
+    x, y = reduction.reduced(line.x, line.y, pixels)
+    axes.plot(x, y, linestyle=dash, color=colour)
+    alone = _isolated(y)
+    if alone.any():
+        axes.plot(x[alone], y[alone], linestyle="none", marker="o", markersize=3.5, color=colour)
+    return Line2D([], [], linestyle=dash, color=colour)
+
+
+def _present(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    known = np.isfinite(y)
+    return x[known], y[known]
+
+
+def _isolated(y: np.ndarray) -> np.ndarray:
+    """Values with a gap on either side ``(N,)``: a line cannot show them."""
+    gap = np.concatenate([[True], np.isnan(y), [True]])  # (N + 2,)
+    return ~gap[1:-1] & gap[:-2] & gap[2:]
