@@ -1,17 +1,23 @@
 """PyTorch layers: ``torch.nn``'s RNN, LSTM and GRU, opened up, and what sequences of unequal length need."""
 
 from gatelab.nn.build import recurrent
+from gatelab.nn.convert import from_torch
 from gatelab.nn.layers import GRU, LSTM, RNN, ShapeError
 from gatelab.nn.masking import compact, final_state, lengths_to_mask, spread
+from gatelab.nn.tracing import Sweep, Trace, trace
 
 __all__ = [
     "GRU",
     "LSTM",
     "RNN",
     "ShapeError",
+    "Sweep",
+    "Trace",
     "compact",
     "final_state",
+    "from_torch",
     "lengths_to_mask",
     "recurrent",
     "spread",
+    "trace",
 ]

@@ -38,6 +38,11 @@ class Recurrent(nn.RNNBase):
         """Units of each state: ``(H,)``, and ``(P or H, H)`` for the LSTM's h and c."""
         return (self.hidden_size,)
 
+    @property
+    def fused(self) -> bool:
+        """Whether ``torch.nn`` computes what this layer is; otherwise the open loop does."""
+        return True
+
     def forward(self, input, hx=None):
         """Outputs of the last layer at every step, and the final states of all layers; see ``torch.nn``.
 
@@ -49,7 +54,7 @@ class Recurrent(nn.RNNBase):
             ShapeError: a shape that does not fit, with the shape that would.
         """
         check_shapes(self, input, hx)
-        return super().forward(input, hx)
+        return super().forward(input, hx) if self.fused else open_loop.run(self, input, hx)
 
 
 class RNN(Recurrent, nn.RNN):
@@ -98,12 +103,10 @@ class GRU(Recurrent, nn.GRU):
         """The step with the reset gate where this layer has it."""
         return open_loop.gru_step if self.reset_after else open_loop.gru_reset_before_step
 
-    def forward(self, input, hx=None):
-        """As ``Recurrent.forward``."""
-        if self.reset_after:
-            return super().forward(input, hx)
-        check_shapes(self, input, hx)
-        return open_loop.run(self, input, hx)
+    @property
+    def fused(self) -> bool:
+        """Only with the reset gate where torch has it."""
+        return self.reset_after
 
     def extra_repr(self) -> str:
         """torch's text, and the place of the reset gate where it is not torch's."""
@@ -133,7 +136,7 @@ def check_shapes(layer: Recurrent, input, hx) -> None:
 
 
 def _check_state(layer: Recurrent, hx, B: int | None) -> None:
-    names, sizes = ("h", "c"), layer.state_sizes
+    sizes = layer.state_sizes
     count = layer.num_layers * (2 if layer.bidirectional else 1)
     wanted = [(count, size) if B is None else (count, B, size) for size in sizes]
     text = wanted[0] if len(sizes) == 1 else f"a pair (h, c) of {wanted[0]} and {wanted[1]}"
@@ -142,7 +145,7 @@ def _check_state(layer: Recurrent, hx, B: int | None) -> None:
     if not isinstance(states, (list, tuple)) or len(states) != len(sizes):
         got = type(hx).__name__ + (f" of {len(states)}" if isinstance(states, (list, tuple)) else "")
         raise _misfit(layer, "initial state", text, got, advice)
-    for name, state, shape in zip(names, states, wanted, strict=False):
+    for name, state, shape in zip(open_loop.STATES, states, wanted, strict=False):
         if tuple(state.shape) != shape:
             raise _misfit(layer, f"initial state {name}", shape, tuple(state.shape), advice)
 

@@ -13,13 +13,17 @@ T time, B batch, I input, H hidden, G gates, L layers, D directions, N rows of a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.functional import dropout, linear
 from torch.nn.utils.rnn import PackedSequence
 
+if TYPE_CHECKING:
+    from gatelab.nn.layers import Recurrent
+
+STATES = ("h", "c")  # their names; a cell has the first or both
 State = tuple[Tensor, ...]  # (h,) or (h, c), each (B, H)
 Record = Mapping[str, Tensor]  # what a step computed on its way, by name, each (B, H)
 Observer = Callable[[int, int, int, State, Record], None]  # (layer, direction, step, state after it, record)
@@ -40,27 +44,27 @@ class Weights(NamedTuple):
 
 def rnn_step(w: Weights, a: Tensor, state: State) -> tuple[State, Record]:
     """Elman's network: ``h' = tanh(a + h W_hh + b_hh)``."""
-    zh = a + F.linear(state[0], w.weight_hh, w.bias_hh)  # (B, H)
+    zh = a + linear(state[0], w.weight_hh, w.bias_hh)  # (B, H)
     return (zh.tanh(),), {"zh": zh}
 
 
 def rnn_relu_step(w: Weights, a: Tensor, state: State) -> tuple[State, Record]:
     """The same with ``relu`` in the place of ``tanh``."""
-    zh = a + F.linear(state[0], w.weight_hh, w.bias_hh)  # (B, H)
+    zh = a + linear(state[0], w.weight_hh, w.bias_hh)  # (B, H)
     return (zh.relu(),), {"zh": zh}
 
 
 def lstm_step(w: Weights, a: Tensor, state: State) -> tuple[State, Record]:
     """Long short-term memory, gates in the order i, f, g, o; ``weight_hr`` makes it LSTMP (Sak et al. 2014)."""
     h, c = state  # (B, P or H), (B, H)
-    z = a + F.linear(h, w.weight_hh, w.bias_hh)  # (B, 4H)
+    z = a + linear(h, w.weight_hh, w.bias_hh)  # (B, 4H)
     zi, zf, zg, zo = z.chunk(4, dim=1)  # (B, H) each
     i, f, g, o = zi.sigmoid(), zf.sigmoid(), zg.tanh(), zo.sigmoid()  # (B, H) each
     c = f * c + i * g  # (B, H)
     tanh_c = c.tanh()  # (B, H)
     h = o * tanh_c  # (B, H)
     if w.weight_hr is not None:
-        h = F.linear(h, w.weight_hr)  # (B, P)
+        h = linear(h, w.weight_hr)  # (B, P)
     return (h, c), {"zi": zi, "zf": zf, "zg": zg, "zo": zo, "i": i, "f": f, "g": g, "o": o, "tanh_c": tanh_c}
 
 
@@ -68,7 +72,7 @@ def gru_step(w: Weights, a: Tensor, state: State) -> tuple[State, Record]:
     """Gated recurrent unit as in torch and cuDNN: the reset gate scales what the multiplication gave."""
     (h,) = state  # (B, H)
     ar, az, an = a.chunk(3, dim=1)  # (B, H) each
-    ur, uz, un = F.linear(h, w.weight_hh, w.bias_hh).chunk(3, dim=1)  # (B, H) each
+    ur, uz, un = linear(h, w.weight_hh, w.bias_hh).chunk(3, dim=1)  # (B, H) each
     zr, zz = ar + ur, az + uz  # (B, H) each
     r, z = zr.sigmoid(), zz.sigmoid()  # (B, H) each
     zn = an + r * un  # (B, H)
@@ -82,10 +86,10 @@ def gru_reset_before_step(w: Weights, a: Tensor, state: State) -> tuple[State, R
     H = h.shape[1]
     ar, az, an = a.chunk(3, dim=1)  # (B, H) each
     b = w.bias_hh
-    ur, uz = F.linear(h, w.weight_hh[: 2 * H], None if b is None else b[: 2 * H]).chunk(2, dim=1)  # (B, H) each
+    ur, uz = linear(h, w.weight_hh[: 2 * H], None if b is None else b[: 2 * H]).chunk(2, dim=1)  # (B, H) each
     zr, zz = ar + ur, az + uz  # (B, H) each
     r, z = zr.sigmoid(), zz.sigmoid()  # (B, H) each
-    zn = an + F.linear(r * h, w.weight_hh[2 * H :], None if b is None else b[2 * H :])  # (B, H)
+    zn = an + linear(r * h, w.weight_hh[2 * H :], None if b is None else b[2 * H :])  # (B, H)
     n = zn.tanh()  # (B, H)
     return ((1 - z) * n + z * h,), {"zr": zr, "zz": zz, "zn": zn, "r": r, "z": z, "n": n}
 
@@ -93,19 +97,19 @@ def gru_reset_before_step(w: Weights, a: Tensor, state: State) -> tuple[State, R
 # ---- the loop -----------------------------------------------------------------------------------------------------
 
 
-def run(layer: nn.RNNBase, input: Tensor | PackedSequence, hx=None, observe: Observer | None = None):
+def run(layer: Recurrent, input: Tensor | PackedSequence, hx=None, observe: Observer | None = None):
     """What ``layer(input, hx)`` gives, computed step by step; arguments and result as in ``torch.nn``.
 
     ``observe`` is called after every step of every layer and direction. Dropout between layers draws from torch's
     stream with the shape and in the order of torch's own CPU path.
     """
-    rows, batch_sizes = _rows_of(layer, input)  # (N, I), T integers
+    rows, batch_sizes = _rows_of(layer, input), batch_sizes_of(layer, input)  # (N, I), T integers
     initial = _initial_state(layer, input, hx, rows, batch_sizes[0])  # (L·D, B, H) each
     directions = 2 if layer.bidirectional else 1
     final: list[State] = []
     for index in range(layer.num_layers):
         if index > 0:
-            rows = F.dropout(rows, layer.dropout, layer.training)  # (N, D·H)
+            rows = dropout(rows, layer.dropout, layer.training)  # (N, D·H)
         outputs = []
         for direction in range(directions):
             state = tuple(s[index * directions + direction] for s in initial)  # (B, H) each
@@ -130,7 +134,7 @@ def _sweep(layer, index, direction, rows, batch_sizes, state, note) -> tuple[Ten
     """
     w = weights_of(layer, index, direction)
     step = layer.step
-    a = F.linear(rows, w.weight_ih, w.bias_ih).split(batch_sizes)  # T times (B_t, G·H)
+    a = linear(rows, w.weight_ih, w.bias_ih).split(batch_sizes)  # T times (B_t, G·H)
     outputs: list[Tensor] = [rows] * len(batch_sizes)
     order = range(len(batch_sizes))
     for t in reversed(order) if direction else order:
@@ -143,23 +147,35 @@ def _sweep(layer, index, direction, rows, batch_sizes, state, note) -> tuple[Ten
     return torch.cat(outputs), state
 
 
-def weights_of(layer: nn.RNNBase, index: int, direction: int) -> Weights:
+def weights_of(layer: Recurrent, index: int, direction: int) -> Weights:
     """The parameters of stacked layer ``index``, direction 0 (forwards) or 1 (backwards), as they are now."""
     suffix = f"_l{index}" + ("_reverse" if direction else "")
-    return Weights(*(getattr(layer, name + suffix, None) for name in Weights._fields))
+    weight_ih, weight_hh = getattr(layer, "weight_ih" + suffix), getattr(layer, "weight_hh" + suffix)
+    optional = (getattr(layer, name + suffix, None) for name in ("bias_ih", "bias_hh", "weight_hr"))
+    return Weights(weight_ih, weight_hh, *optional)
 
 
-def _rows_of(layer: nn.RNNBase, input: Tensor | PackedSequence) -> tuple[Tensor, list[int]]:
-    """All steps' rows ``(N, I)`` in time order, and how many belong to each step."""
+def batch_sizes_of(layer: Recurrent, input: Tensor | PackedSequence) -> list[int]:
+    """How many sequences take part in each step: T integers, none greater than the one before."""
     if isinstance(input, PackedSequence):
-        return input.data, input.batch_sizes.tolist()
+        return input.batch_sizes.tolist()
     if input.dim() == 2:
-        return input, [1] * len(input)  # (T, I): a batch of one
+        return [1] * len(input)
+    B, T = input.shape[:2] if layer.batch_first else input.shape[1::-1]
+    return [B] * T
+
+
+def _rows_of(layer: Recurrent, input: Tensor | PackedSequence) -> Tensor:
+    """All steps' rows ``(N, I)`` in time order."""
+    if isinstance(input, PackedSequence):
+        return input.data
+    if input.dim() == 2:
+        return input  # (T, I): a batch of one
     x = input.transpose(0, 1) if layer.batch_first else input  # (T, B, I)
-    return x.reshape(-1, x.shape[2]), [x.shape[1]] * x.shape[0]
+    return x.reshape(-1, x.shape[2])
 
 
-def _initial_state(layer: nn.RNNBase, input, hx, rows: Tensor, B: int) -> State:
+def _initial_state(layer: Recurrent, input, hx, rows: Tensor, B: int) -> State:
     """The initial states ``(L·D, B, H)``, zeros where none are given, in the order of the rows."""
     if hx is None:
         sizes = layer.state_sizes
@@ -172,7 +188,7 @@ def _initial_state(layer: nn.RNNBase, input, hx, rows: Tensor, B: int) -> State:
     return tuple(s.unsqueeze(1) for s in states) if input.dim() == 2 else tuple(states)
 
 
-def _as_given(layer: nn.RNNBase, input, rows: Tensor, states: State):
+def _as_given(layer: Recurrent, input, rows: Tensor, states: State):
     """Output and final states in the form in which the input came."""
     if isinstance(input, PackedSequence):
         output = PackedSequence(rows, input.batch_sizes, input.sorted_indices, input.unsorted_indices)
@@ -181,7 +197,7 @@ def _as_given(layer: nn.RNNBase, input, rows: Tensor, states: State):
     elif input.dim() == 2:
         output, states = rows, tuple(s.squeeze(1) for s in states)  # (T, D·H), (L·D, H)
     else:
-        T, B = input.shape[:2] if not layer.batch_first else (input.shape[1], input.shape[0])
+        B, T = input.shape[:2] if layer.batch_first else input.shape[1::-1]
         output = rows.reshape(T, B, rows.shape[1])  # (T, B, D·H)
         output = output.transpose(0, 1) if layer.batch_first else output
     return output, states if len(states) > 1 else states[0]
