@@ -1,0 +1,170 @@
+"""What a worker process does with one trial: run it, keep a sign of life, write down what became of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+from typing import Any, Protocol
+
+from gatelab.core.errors import GatelabError
+from gatelab.studies.trials import Measured, Record, Store, Trial
+
+CHECK_SECONDS = 0.5
+
+
+class Beat(Protocol):
+    """Called by a trial as often as it likes, to say that it lives and how far it is."""
+
+    def __call__(self, **progress: Any) -> None: ...
+
+
+class Measure(Protocol):
+    """What a study does in each trial: a plain function of a plain configuration; it must survive pickling."""
+
+    def __call__(self, trial: Trial, folder: Path, beat: Beat) -> Measured: ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """A trial on its way to a worker."""
+
+    trial: Trial
+    measure: Measure
+    store: Store
+    session: str
+    """Which command sent it; a heartbeat of another session is history."""
+    home: int
+    """Process id of the command that sent it."""
+    stall_seconds: float
+    """Without a sign of life for this long, the trial counts as hung."""
+
+
+@dataclass
+class Heartbeat:
+    """The last sign of life of a trial, in memory for the watchdog and in a file for the progress display."""
+
+    job: Job
+    started: float = field(default_factory=time.time)
+    last: float = field(default_factory=time.monotonic)
+    written: float = -1.0
+
+    def __call__(self, **progress: Any) -> None:
+        self.last = time.monotonic()
+        if progress and self.last - self.written >= CHECK_SECONDS or self.written < 0:
+            self.written = self.last
+            self._write(progress)
+
+    def _write(self, progress: Mapping[str, Any]) -> None:
+        # Renamed into place so that no reader sees half of it; not synced to disk, for it is of no use tomorrow.
+        path = self.job.store.trial_folder(self.job.trial.id) / "heartbeat.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps({"session": self.job.session, "pid": os.getpid(), "started": self.started,
+                                         **progress}))  # fmt: skip
+        temporary.replace(path)
+
+
+def read_heartbeat(store: Store, id: str, session: str) -> dict[str, Any] | None:
+    """The heartbeat of a trial that was begun in this session; ``None`` where it was not."""
+    try:
+        beat = json.loads((store.trial_folder(id) / "heartbeat.json").read_text())
+    except (OSError, json.JSONDecodeError):
+        return None
+    return beat if beat["session"] == session else None
+
+
+def run_trial(job: Job) -> Record:
+    """Runs one trial to a record on disk, whatever happens short of the process dying.
+
+    Raises:
+        GatelabError: the record cannot be written (no space left, folder gone): nothing else could be either.
+    """
+    beat = Heartbeat(job)
+    beat()
+    measured, status, message = Measured({}), "failed", ""
+    with _watched(beat), _caught_warnings() as caught:
+        try:
+            measured, status = job.measure(job.trial, job.store.trial_folder(job.trial.id), beat), "ok"
+        except GatelabError as error:
+            message = str(error)
+        except Exception as error:
+            message = "".join(traceback.format_exception_only(error)).strip() + "\n" + _where(error)
+    record = describe(job, beat, status, message, measured, tuple(dict.fromkeys(str(each.message) for each in caught)))
+    job.store.write(record, measured.arrays)
+    return record
+
+
+def describe(
+    job: Job, beat: Heartbeat, status: Any, message: str, measured: Measured, caught: tuple[str, ...] = ()
+) -> Record:
+    """The record of a trial that ends now."""
+    trial, now = job.trial, time.time()
+    return Record(
+        trial.id, trial.kind, trial.label, trial.seed, trial.configuration, status, message, measured.measures,
+        round(now - beat.started, 3), _iso(beat.started), _iso(now), versions(), caught,
+    )  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """What the numbers were made with."""
+    return {"python": python_version(), **{name: version(name) for name in ("gatelab", "torch", "numpy")}}
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _where(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)[-3:]
+    return "\n".join(f"  in {frame.name} ({Path(frame.filename).name}:{frame.lineno})" for frame in frames)
+
+
+@contextlib.contextmanager
+def _caught_warnings() -> Iterator[list[warnings.WarningMessage]]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        yield caught
+
+
+@contextlib.contextmanager
+def _watched(beat: Heartbeat) -> Iterator[None]:
+    """A thread that ends this process when the trial hangs or the command that sent it is gone.
+
+    Only in a process of its own: a backend that runs trials in the command's own process has no watchdog.
+    """
+    if os.getpid() == beat.job.home:
+        yield
+        return
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the command ends its workers
+    done = threading.Event()
+    thread = threading.Thread(target=_watch, args=(beat, done, os.getppid()), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _watch(beat: Heartbeat, done: threading.Event, parent: int) -> None:
+    while not done.wait(CHECK_SECONDS):
+        if os.getppid() != parent:
+            os._exit(1)  # nobody waits for the result, and the same command may already be at this trial again
+        still = time.monotonic() - beat.last
+        if still > beat.job.stall_seconds:
+            message = f"no sign of life for {still:.0f} s (limit {beat.job.stall_seconds:g} s)"
+            beat.job.store.write(describe(beat.job, beat, "hung", message, Measured({})))
+            os._exit(1)

@@ -1,0 +1,157 @@
+"""Whatever happens to a trial, a worker or the command, what was finished stays and the rest goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import trouble
+from rich.console import Console
+
+from gatelab.core.errors import RunError
+from gatelab.studies.progress import Progress
+from gatelab.studies.runner import Runner
+from gatelab.studies.trials import Store
+
+TESTS = Path(trouble.__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def _importable_in_workers(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+
+
+def run(folder: Path, *trials, jobs: int = 2, **options):
+    with Runner(folder, jobs=jobs, **options) as runner:
+        return list(runner.run(trials, trouble.measure).values())
+
+
+def test_trials_run_in_other_processes_with_one_thread_and_leave_records(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    records = run(tmp_path, *[trouble.trial("fine", seed) for seed in range(4)])
+    assert [record.seed for record in records] == [0, 1, 2, 3]
+    assert all(record.ok and record.measures["threads"] == "1" for record in records)
+    assert os.getpid() not in {record.measures["pid"] for record in records}
+    assert records[0].measures["infinite"] is None
+    assert Store(tmp_path).arrays(records[0].id)["squares"].tolist() == [0, 1, 4]
+    assert Store(tmp_path).find(records[2].id) == records[2]
+
+
+def test_one_job_is_one_at_a_time_and_still_not_in_this_process(tmp_path):
+    records = run(tmp_path, *[trouble.trial("slow", seed, seconds=0.3) for seed in range(3)], jobs=1)
+    assert os.getpid() not in {record.measures["pid"] for record in records}
+    beats = [json.loads((Store(tmp_path).trial_folder(r.id) / "heartbeat.json").read_text()) for r in records]
+    starts = sorted(beat["started"] for beat in beats)
+    assert min(b - a for a, b in zip(starts, starts[1:], strict=False)) >= 0.3
+
+
+def test_what_fails_and_hangs_is_recorded_and_the_rest_goes_on(tmp_path, capfd):
+    actions = ["raises", "explains", "hangs", "warns", *["fine"] * 2]
+    trials = [trouble.trial(action, seed) for seed, action in enumerate(actions)]
+    records = {r.label: r for r in run(tmp_path, *trials, stall_seconds=1.5)}
+    assert records["raises"].status == "failed"
+    assert "ZeroDivisionError: one over zero" in records["raises"].message
+    assert "in raises (trouble.py" in records["raises"].message
+    assert records["explains"].message == "the loss is NaN at step 7\n  fix:      lower --learning-rate"
+    assert records["hangs"].status == "hung"
+    assert "limit 1.5 s" in records["hangs"].message
+    assert records["fine"].ok
+    assert records["warns"].ok
+    assert records["warns"].warnings == ("the same warning, many times",)
+    assert "many times" not in "".join(capfd.readouterr())
+
+
+def test_a_worker_that_dies_takes_only_its_own_trial_down(tmp_path):
+    trials = [trouble.trial("dies"), trouble.trial("dies_once"), *[trouble.trial("slow", s, seconds=0.2) for s in range(3)]]
+    records = run(tmp_path, *trials)
+    assert [record.status for record in records] == ["failed", "ok", "ok", "ok", "ok"]
+    assert "died twice" in records[0].message
+
+
+def test_finished_trials_are_not_run_again_and_failed_ones_only_when_asked(tmp_path):
+    first = run(tmp_path, trouble.trial("fine"), trouble.trial("raises"))
+    again = run(tmp_path, trouble.trial("fine"), trouble.trial("raises"), trouble.trial("fine", 1))
+    assert again[:2] == first
+    assert again[2].ok
+    retried = run(tmp_path, trouble.trial("fine"), trouble.trial("raises"), retry=True)
+    assert retried[0] == first[0]
+    assert retried[1].measures == first[1].measures == {}
+    assert retried[1].status == "failed"
+    beat = json.loads((Store(tmp_path).trial_folder(first[1].id) / "heartbeat.json").read_text())
+    assert beat["started"] > time.time() - 60
+
+
+def test_a_folder_serves_one_command_at_a_time(tmp_path):
+    with Runner(tmp_path), pytest.raises(RunError, match="another gatelab command"), Runner(tmp_path):
+        pass
+
+
+def test_no_worker_outlives_the_runner(tmp_path):
+    records = run(tmp_path, trouble.trial("fine"))
+    assert not psutil.pid_exists(records[0].measures["pid"])
+
+
+def test_a_backend_in_this_process_works_too(tmp_path):
+    records = run(tmp_path, trouble.trial("fine"), trouble.trial("raises"), backend="threading")
+    assert [record.status for record in records] == ["ok", "failed"]
+    assert records[0].measures["pid"] == os.getpid()
+
+
+def test_progress_counts_and_estimates(tmp_path):
+    console = Console(file=(log := open(tmp_path / "log", "w+")), width=200, force_terminal=False)
+    progress = Progress(console=console)
+    progress.total = 3
+    run(tmp_path / "study", *[trouble.trial("slow", s, seconds=0.2) for s in range(3)], jobs=1, progress=progress)
+    log.seek(0)
+    lines = log.read().splitlines()
+    log.close()
+    assert len(lines) == 3
+    assert lines[0].startswith("[1/3] slow (toy): error 0 in 0.2 s; about ")
+    assert lines[2] == "[3/3] slow (toy): error 2 in 0.2 s"
+
+
+SCRIPT = """
+import sys, trouble
+from pathlib import Path
+from gatelab.studies.runner import Runner
+seconds = float(sys.argv[2])
+trials = [trouble.trial("fine", s) for s in range(4)] + [trouble.trial("slow", s, seconds=30.0) for s in range(2)]
+with Runner(Path(sys.argv[1]), jobs=2) as runner:
+    runner.run(trials, trouble.measure)
+"""
+
+
+@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
+def test_a_command_that_is_stopped_loses_only_what_was_running(tmp_path, blow):
+    """Stopped while two slow trials run: four records stay untouched, no worker is left, the command goes on."""
+    store = Store(tmp_path / "study")
+    command = [sys.executable, "-c", SCRIPT, str(store.folder), "0"]
+    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE)
+    fine = [trouble.trial("fine", seed) for seed in range(4)]
+    slow = [trouble.trial("slow", seed, seconds=30.0) for seed in range(2)]
+    wait_for(lambda: all((store.trial_folder(trial.id) / "heartbeat.json").exists() for trial in slow))
+    wait_for(lambda: all(store.find(trial.id) for trial in fine))
+    workers = [json.loads((store.trial_folder(trial.id) / "heartbeat.json").read_text())["pid"] for trial in slow]
+    process.send_signal(blow)
+    process.communicate(timeout=20)
+    wait_for(lambda: not any(psutil.pid_exists(pid) for pid in workers))
+    written = {trial.id: (store.trial_folder(trial.id) / "record.json").stat().st_mtime_ns for trial in fine}
+    assert not any(store.find(trial.id) for trial in slow)
+
+    run(store.folder, *fine, trouble.trial("fine", 4))
+    assert {id: (store.trial_folder(id) / "record.json").stat().st_mtime_ns for id in written} == written
+    assert store.find(trouble.trial("fine", 4).id)
+
+
+def wait_for(condition, seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
