@@ -4,32 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
-
+from gatelab.cells.cell import CELLS
 from gatelab.core.config import ModelConfig
-from gatelab.nn.layers import GRU, LSTM, RNN
+from gatelab.nn.layers import LAYERS, Recurrent
 
 
-def recurrent(model: ModelConfig, input_size: int) -> Any:
+def recurrent(model: ModelConfig, input_size: int) -> Recurrent:
     """The recurrent layer that ``model`` describes, time-major, freshly initialised.
 
     Args:
-        model: cell, sizes, dropout between layers, directions and initialisation.
+        model: cell (any name of ``gatelab.cells.CELLS``), sizes, dropout between layers, directions, initialisation.
         input_size: features of a step (I).
 
     Raises:
         InputError: a cell or an initialisation that does not exist.
     """
+    before = model.cell == "gru" and not model.reset_after
+    cell = CELLS["gru_reset_before" if before else model.cell]
     options: dict[str, Any] = {
         "num_layers": model.num_layers,
         "dropout": model.dropout if model.num_layers > 1 else 0.0,  # between layers: there must be two
         "bidirectional": model.bidirectional,
     }
-    layer: nn.RNNBase
-    if model.cell == "gru":
-        layer = GRU(input_size, model.hidden_size, reset_after=model.reset_after, **options)
-    elif model.cell == "lstm":
-        layer = LSTM(input_size, model.hidden_size, **options)
-    else:
-        layer = RNN(input_size, model.hidden_size, **options)
-    return layer
+    return LAYERS[cell.family](input_size, model.hidden_size, **options, **cell.options)

@@ -7,7 +7,7 @@ Constructor, attributes, call and state-dict keys are those of ``torch.nn``, and
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
@@ -26,11 +26,6 @@ class Recurrent(nn.RNNBase):
     @property
     def cell(self) -> str:
         """The cell's name in ``gatelab.cells.CELLS``."""
-        raise NotImplementedError
-
-    @property
-    def step(self) -> Callable:
-        """The cell's step in torch operations."""
         raise NotImplementedError
 
     @property
@@ -65,17 +60,11 @@ class RNN(Recurrent, nn.RNN):
         """``rnn``, or ``rnn_relu`` with ``nonlinearity="relu"``."""
         return "rnn" if self.nonlinearity == "tanh" else "rnn_relu"
 
-    @property
-    def step(self) -> Callable:
-        """The step with this layer's nonlinearity."""
-        return open_loop.rnn_step if self.nonlinearity == "tanh" else open_loop.rnn_relu_step
-
 
 class LSTM(Recurrent, nn.LSTM):
     """Long short-term memory (Hochreiter & Schmidhuber 1997; forget gate, Gers et al. 2000); as ``torch.nn.LSTM``."""
 
     cell = "lstm"
-    step = staticmethod(open_loop.lstm_step)
 
     @property
     def state_sizes(self) -> tuple[int, ...]:
@@ -92,16 +81,14 @@ class GRU(Recurrent, nn.GRU):
             State dicts have the same keys either way, and hold nothing that tells one from the other.
     """
 
-    cell = "gru"
-
     def __init__(self, *args, reset_after: bool = True, **kwargs):
         super().__init__(*args, **kwargs)
         self.reset_after = reset_after
 
     @property
-    def step(self) -> Callable:
-        """The step with the reset gate where this layer has it."""
-        return open_loop.gru_step if self.reset_after else open_loop.gru_reset_before_step
+    def cell(self) -> str:
+        """``gru`` or ``gru_reset_before``."""
+        return "gru" if self.reset_after else "gru_reset_before"
 
     @property
     def fused(self) -> bool:
@@ -152,3 +139,7 @@ def _check_state(layer: Recurrent, hx, B: int | None) -> None:
 
 def _misfit(layer: Recurrent, what: str, expected, got, fix: str) -> ShapeError:
     return ShapeError(f"{type(layer).__name__}: the {what} does not fit", expected=expected, got=got, fix=fix)
+
+
+LAYERS: Mapping[str, Callable[..., Recurrent]] = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
+"""The layer of each family of ``gatelab.cells.CELLS``."""

@@ -7,7 +7,7 @@ Sequences of unequal length travel as in a ``PackedSequence``: the rows of all s
 ``batch_sizes[t]`` rows for step ``t``, the longest sequence first. A dense batch is the same with ``B`` rows in
 every step, so that one loop serves both.
 
-T time, B batch, I input, H hidden, G gates, L layers, D directions, N rows of all steps together.
+T time, B batch, I input, H hidden, P projected, G gates, L layers, D directions, N rows of all steps together.
 """
 
 from __future__ import annotations
@@ -39,59 +39,80 @@ class Weights(NamedTuple):
     weight_hr: Tensor | None  # (P, H) projection of the LSTM's h from H to P units
 
 
-# ---- the cells: one step each. ``a`` is the step's input times weight_ih, plus bias_ih ----------------------------
+Step = Callable[[Weights, Tensor, State], tuple[State, Record]]
+
+
+# ---- the cells: one step each. ``a`` is the step's input times weight_ih, plus bias_ih, for all gates (B, G·H) -------
 
 
 def rnn_step(w: Weights, a: Tensor, state: State) -> tuple[State, Record]:
-    """Elman's network: ``h' = tanh(a + h W_hh + b_hh)``."""
-    zh = a + linear(state[0], w.weight_hh, w.bias_hh)  # (B, H)
-    return (zh.tanh(),), {"zh": zh}
+    """Vanilla network with tanh."""
+    pre_n = a + linear(state[0], w.weight_hh, w.bias_hh)  # (B, H)
+    n = pre_n.tanh()  # (B, H)
+    return (n,), {"n": n, "pre_n": pre_n}
 
 
 def rnn_relu_step(w: Weights, a: Tensor, state: State) -> tuple[State, Record]:
-    """The same with ``relu`` in the place of ``tanh``."""
-    zh = a + linear(state[0], w.weight_hh, w.bias_hh)  # (B, H)
-    return (zh.relu(),), {"zh": zh}
+    """Vanilla network with ReLU."""
+    pre_n = a + linear(state[0], w.weight_hh, w.bias_hh)  # (B, H)
+    n = pre_n.relu()  # (B, H)
+    return (n,), {"n": n, "pre_n": pre_n}
 
 
 def lstm_step(w: Weights, a: Tensor, state: State) -> tuple[State, Record]:
-    """Long short-term memory, gates in the order i, f, g, o; ``weight_hr`` makes it LSTMP (Sak et al. 2014)."""
+    """Long short-term memory; ``weight_hr`` makes it the LSTM with projection (Sak et al. 2014, arXiv:1402.1128)."""
     h, c = state  # (B, P or H), (B, H)
-    z = a + linear(h, w.weight_hh, w.bias_hh)  # (B, 4H)
-    zi, zf, zg, zo = z.chunk(4, dim=1)  # (B, H) each
-    i, f, g, o = zi.sigmoid(), zf.sigmoid(), zg.tanh(), zo.sigmoid()  # (B, H) each
+    pre_i, pre_f, pre_g, pre_o = (a + linear(h, w.weight_hh, w.bias_hh)).chunk(4, dim=1)  # (B, H) each
+    i, f, g, o = pre_i.sigmoid(), pre_f.sigmoid(), pre_g.tanh(), pre_o.sigmoid()  # (B, H) each
     c = f * c + i * g  # (B, H)
     tanh_c = c.tanh()  # (B, H)
     h = o * tanh_c  # (B, H)
     if w.weight_hr is not None:
         h = linear(h, w.weight_hr)  # (B, P)
-    return (h, c), {"zi": zi, "zf": zf, "zg": zg, "zo": zo, "i": i, "f": f, "g": g, "o": o, "tanh_c": tanh_c}
+    pre = {"pre_i": pre_i, "pre_f": pre_f, "pre_g": pre_g, "pre_o": pre_o}
+    return (h, c), {"i": i, "f": f, "g": g, "o": o, "tanh_c": tanh_c, **pre}
 
 
 def gru_step(w: Weights, a: Tensor, state: State) -> tuple[State, Record]:
-    """Gated recurrent unit as in torch and cuDNN: the reset gate scales what the multiplication gave."""
+    """Gated recurrent unit of torch and cuDNN: the reset gate scales what the multiplication gave."""
     (h,) = state  # (B, H)
-    ar, az, an = a.chunk(3, dim=1)  # (B, H) each
-    ur, uz, un = linear(h, w.weight_hh, w.bias_hh).chunk(3, dim=1)  # (B, H) each
-    zr, zz = ar + ur, az + uz  # (B, H) each
-    r, z = zr.sigmoid(), zz.sigmoid()  # (B, H) each
-    zn = an + r * un  # (B, H)
-    n = zn.tanh()  # (B, H)
-    return ((1 - z) * n + z * h,), {"zr": zr, "zz": zz, "zn": zn, "r": r, "z": z, "n": n}
+    xr, xz, xn = a.chunk(3, dim=1)  # (B, H) each
+    hr, hz, hn = linear(h, w.weight_hh, w.bias_hh).chunk(3, dim=1)  # (B, H) each
+    pre_r, pre_z = xr + hr, xz + hz  # (B, H) each
+    r, z = pre_r.sigmoid(), pre_z.sigmoid()  # (B, H) each
+    pre_n = xn + r * hn  # (B, H)
+    n = pre_n.tanh()  # (B, H)
+    record = {"r": r, "z": z, "n": n, "hn": hn, "pre_r": pre_r, "pre_z": pre_z, "pre_n": pre_n}
+    return ((1 - z) * n + z * h,), record
 
 
 def gru_reset_before_step(w: Weights, a: Tensor, state: State) -> tuple[State, Record]:
     """Gated recurrent unit of Cho et al. 2014: the reset gate scales the state before the multiplication."""
     (h,) = state  # (B, H)
-    H = h.shape[1]
-    ar, az, an = a.chunk(3, dim=1)  # (B, H) each
-    b = w.bias_hh
-    ur, uz = linear(h, w.weight_hh[: 2 * H], None if b is None else b[: 2 * H]).chunk(2, dim=1)  # (B, H) each
-    zr, zz = ar + ur, az + uz  # (B, H) each
-    r, z = zr.sigmoid(), zz.sigmoid()  # (B, H) each
-    zn = an + linear(r * h, w.weight_hh[2 * H :], None if b is None else b[2 * H :])  # (B, H)
-    n = zn.tanh()  # (B, H)
-    return ((1 - z) * n + z * h,), {"zr": zr, "zz": zz, "zn": zn, "r": r, "z": z, "n": n}
+    gates, candidate = slice(0, 2 * h.shape[1]), slice(2 * h.shape[1], None)
+    b_gates, b_candidate = (None, None) if w.bias_hh is None else (w.bias_hh[gates], w.bias_hh[candidate])
+    xr, xz, xn = a.chunk(3, dim=1)  # (B, H) each
+    hr, hz = linear(h, w.weight_hh[gates], b_gates).chunk(2, dim=1)  # (B, H) each
+    pre_r, pre_z = xr + hr, xz + hz  # (B, H) each
+    r, z = pre_r.sigmoid(), pre_z.sigmoid()  # (B, H) each
+    rh = r * h  # (B, H)
+    pre_n = xn + linear(rh, w.weight_hh[candidate], b_candidate)  # (B, H)
+    n = pre_n.tanh()  # (B, H)
+    record = {"r": r, "z": z, "n": n, "rh": rh, "pre_r": pre_r, "pre_z": pre_z, "pre_n": pre_n}
+    return ((1 - z) * n + z * h,), record
+
+
+STEPS: Mapping[str, Step] = {
+    "rnn": rnn_step,
+    "rnn_relu": rnn_relu_step,
+    "lstm": lstm_step,
+    "gru": gru_step,
+    "gru_reset_before": gru_reset_before_step,
+}
+"""The step of every cell of ``gatelab.cells.CELLS``, which holds the equations, in torch operations.
+
+It records what the NumPy cell records under the same names; the pre-activations one by one, ``pre_`` and the gate.
+"""
 
 
 # ---- the loop -----------------------------------------------------------------------------------------------------
@@ -133,7 +154,7 @@ def _sweep(layer, index, direction, rows, batch_sizes, state, note) -> tuple[Ten
     until its own last step comes by.
     """
     w = weights_of(layer, index, direction)
-    step = layer.step
+    step = STEPS[layer.cell]
     a = linear(rows, w.weight_ih, w.bias_ih).split(batch_sizes)  # T times (B_t, G·H)
     outputs: list[Tensor] = [rows] * len(batch_sizes)
     order = range(len(batch_sizes))

@@ -20,7 +20,7 @@ T time, B batch, H hidden, L layers, D directions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -54,7 +54,7 @@ class Sweep:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Everything recorded: states (h, c), gates, and pre-activations."""
+        """Everything recorded: states (h, c), gates, and pre-activations (``pre_`` and the gate)."""
         return tuple(self.steps)
 
     @property
@@ -65,8 +65,8 @@ class Sweep:
         return lengths if self._unsorted is None else lengths[self._unsorted.cpu()]
 
     def __getitem__(self, name: str) -> Tensor:
-        """The values of ``name``, ``(T, B, H)``, outside the graph."""
-        return self._padded(self._named(name))
+        """The values of ``name``, ``(T, B, H)``, outside the graph; ``pre`` gives all gates' pre-activations."""
+        return self._padded(name, lambda value: value)
 
     def gradient(self, name: str) -> Tensor:
         """∂loss/∂name at every step, ``(T, B, H)``: in all, through every later use. Passes backward add up.
@@ -74,15 +74,15 @@ class Sweep:
         Raises:
             InputError: no backward pass has reached this layer.
         """
-        values = self._named(name)
-        if not any(value.grad is not None for kept in self.steps.values() for value in kept):
+        values = [value for kept in self.steps.values() for value in kept]
+        if all(value.grad is None for value in values):
             raise InputError(
                 "there are no gradients in this trace",
                 expected="a backward pass from a loss that depends on this layer, with gradients enabled",
                 got="a forward pass alone" if values[0].requires_grad else "a forward pass without gradients",
                 fix="call loss.backward() before asking, outside torch.no_grad()",
             )
-        return self._padded([torch.zeros_like(v) if v.grad is None else v.grad for v in values])
+        return self._padded(name, lambda value: torch.zeros_like(value) if value.grad is None else value.grad)
 
     def gradient_norm(self, name: str = "h", per_item: bool = True) -> Tensor:
         """‖∂loss/∂name_k‖ for every step k: ``(T, B)`` per item, or ``(T,)`` over the whole batch.
@@ -92,18 +92,17 @@ class Sweep:
         gradient = self.gradient(name)  # (T, B, H)
         return gradient.norm(dim=2) if per_item else gradient.nan_to_num(nan=0.0).flatten(1).norm(dim=1)
 
-    def _named(self, name: str) -> list[Tensor]:
-        if name not in self.steps:
+    def _padded(self, name: str, read: Callable[[Tensor], Tensor]) -> Tensor:
+        blocks = [entry for entry in self.steps if entry.startswith("pre_")] if name == "pre" else [name]
+        if blocks[0] not in self.steps:
             raise InputError(
                 f"the trace has no {name!r}", expected=f"one of {', '.join(self.steps)}", fix=nearest(name, self.steps)
             )
-        return self.steps[name]
-
-    def _padded(self, values: list[Tensor]) -> Tensor:
-        rows, sizes = [value.detach() for value in values], self._batch_sizes
+        columns = (self.steps[block] for block in blocks)
+        rows = [torch.cat([read(value) for value in step], dim=1) for step in zip(*columns, strict=True)]  # (B_t, H)
         full = rows[0].new_full((len(rows), *rows[0].shape), float("nan"))  # (T, B, H)
         for t, row in enumerate(rows):
-            full[t, : sizes[t]] = row
+            full[t, : len(row)] = row.detach()
         return full if self._unsorted is None else full.index_select(1, self._unsorted)
 
 
