@@ -1,0 +1,275 @@
+"""Cells → stamps: which way dates are written, decided over the whole column.
+
+A stamp is cut into a date, a time of day and an offset. There are few different dates and times in even a long
+column, so each different one is parsed once.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gatelab.core.errors import DataError, InputError
+
+Array = np.ndarray
+
+_CUT = (
+    r"^(?P<date>.*?)"
+    r"(?:[T, ]+(?P<time>\d{1,2}[:.]\d{2}(?:[:.]\d{2}(?:[.,]\d+)?)?(?: ?[AaPp]\.?[Mm]\.?)?)"
+    r"(?P<zone> ?(?:Z|UTC|GMT|[+-]\d{2}:?\d{2}|[+-]\d{2}))?)?$"
+)
+_TIME = re.compile(r"(\d{1,2})[:.](\d{2})(?:[:.](\d{2})(?:[.,](\d+))?)?(?: ?([AaPp])\.?[Mm]\.?)?")
+_DAY = 86_400_000_000  # microseconds
+
+
+class Style(NamedTuple):
+    """One way to write a date."""
+
+    name: str
+    pattern: str
+    format: str
+    """For ``pandas.to_datetime``, after every run of separators has become one blank."""
+
+
+def _styles() -> tuple[Style, ...]:
+    month = r"[A-Za-z]{3,9}\.?"
+    return (
+        Style("year-month-day", r"\d{4}([-/. ])\d{1,2}\1\d{1,2}", "%Y %m %d"),
+        Style("year-month-day without separators", r"(1[5-9]|2[01])\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])", "%Y%m%d"),
+        Style("day-first", r"\d{1,2}([-/. ])\d{1,2}\1\d{4}", "%d %m %Y"),
+        Style("month-first", r"\d{1,2}([-/. ])\d{1,2}\1\d{4}", "%m %d %Y"),
+        Style("day-first, two-digit years", r"\d{1,2}([-/. ])\d{1,2}\1\d{2}", "%d %m %y"),
+        Style("month-first, two-digit years", r"\d{1,2}([-/. ])\d{1,2}\1\d{2}", "%m %d %y"),
+        Style("day month-name year", rf"\d{{1,2}}[-/. ]+{month}[-/, ]+\d{{4}}", "%d %b %Y"),
+        Style("day month-name year", rf"\d{{1,2}}[-/. ]+{month}[-/, ]+\d{{2}}", "%d %b %y"),
+        Style("month-name day year", rf"{month}[-/ ]+\d{{1,2}},?[-/ ]+\d{{4}}", "%b %d %Y"),
+        Style("year month-name day", rf"\d{{4}}[-/ ]+{month}[-/ ]+\d{{1,2}}", "%Y %b %d"),
+        Style("year-month", r"\d{4}[-/. ]\d{1,2}", "%Y %m"),
+        Style("year-month", r"\d{4}M\d{2}", "%YM%m"),
+        Style("month-year", r"\d{1,2}[-/. ]\d{4}", "%m %Y"),
+        Style("month-name year", rf"{month}[-/, ]+\d{{4}}", "%b %Y"),
+        Style("month-name year", rf"{month}[-/, ]+\d{{2}}", "%b %y"),
+        Style("quarters", r"\d{4}[- ]?[Qq][1-4]", "quarter"),
+        Style("quarters", r"[Qq][1-4][-/ ]?\d{4}", "quarter"),
+        Style("years", r"(1[5-9]|20|21)\d\d", "%Y"),
+    )
+
+
+STYLES = _styles()
+
+
+class Stamps(NamedTuple):
+    """A column read as stamps."""
+
+    values: pd.DatetimeIndex
+    """(T,) without a zone, in microseconds; in UTC where the text had offsets."""
+    style: str
+    """How dates are written, for a note; empty for the plain ISO order."""
+    zone: str | None
+    """``"UTC"`` or a fixed offset where the text had offsets."""
+    day_first: bool | None
+    """The reading chosen, where there were two."""
+
+
+class _Parts(NamedTuple):
+    dates: list[str]  # the different dates
+    date_of: Array  # (T,) index into dates
+    micros: Array  # (T,) time of day less the offset, in microseconds
+    zone: str | None
+
+
+def looks_like_dates(cells: pa.Array) -> bool:
+    """Whether the first fifty cells that hold anything are all written like dates (bare years are not enough)."""
+    head = [cell for cell in cells.slice(0, 5000).drop_null().slice(0, 50).to_pylist()]
+    cut = [re.match(_CUT, cell) for cell in head]
+    dates = [match["date"] for match in cut if match]
+    return bool(head) and len(dates) == len(head) and all(not date.isdigit() and _candidates(date) for date in dates)
+
+
+def parse_dates(cells: pa.Array, name: str, where, day_first: bool | None = None) -> Stamps:
+    """Reads a column of text as stamps.
+
+    Args:
+        cells: trimmed text. (T,)
+        name: the column's name, for messages.
+        where: from a row to what a person calls it.
+        day_first: which way ``03/04/2016`` goes; ``None``: by evidence.
+
+    Raises:
+        DataError: a cell is missing or no date, or dates are written in two ways.
+        InputError: every date can be read day-first and month-first, and neither is more regular.
+    """
+    if cells.null_count:
+        row = int(np.argmax(cells.is_null().to_numpy(zero_copy_only=False)))
+        raise DataError(
+            f"the time column {name!r} has {cells.null_count:,} rows without a stamp",
+            got=f"the first is {where(row)}",
+            fix="fill in or remove these rows",
+        )
+    parts = _cut(cells, name, where)
+    style, days = _read_dates(parts, cells, name, where, day_first)
+    values = pd.DatetimeIndex(days[parts.date_of]) + pd.to_timedelta(parts.micros, unit="us")
+    either = style.name.startswith(("day-first", "month-first"))
+    plain = style.name == "year-month-day"
+    return Stamps(
+        values.as_unit("us"),
+        "" if plain else style.name,
+        parts.zone,
+        style.name.startswith("day-first") if either else None,
+    )
+
+
+def _cut(cells: pa.Array, name: str, where) -> _Parts:
+    cut = pc.extract_regex(cells, _CUT)
+    date = cut.field("date").dictionary_encode()
+    time = cut.field("time").dictionary_encode()
+    zone = cut.field("zone").dictionary_encode()
+    micros = np.array([_time_of_day(text) for text in time.dictionary.to_pylist()])[time.indices.to_numpy()]  # (T,)
+    if np.isnan(micros).any():
+        row = int(np.argmax(np.isnan(micros)))
+        _refuse_cell(cells, row, name, where)
+    texts = [text.strip() for text in zone.dictionary.to_pylist()]
+    offsets = np.array([_offset(text) for text in texts])[zone.indices.to_numpy()]  # (T,)
+    zoned = np.array([bool(text) for text in texts])[zone.indices.to_numpy()]  # (T,)
+    if zoned.any() and not zoned.all():
+        with_one, without = int(np.argmax(zoned)), int(np.argmin(zoned))
+        _refuse_mixed(cells, with_one, without, name, where)
+    known = None
+    if zoned.all():
+        different = np.unique(offsets)
+        known = "UTC" if len(different) > 1 or different[0] == 0 else _offset_name(int(different[0]))
+    return _Parts(date.dictionary.to_pylist(), date.indices.to_numpy(), (micros - offsets).astype("int64"), known)
+
+
+def _time_of_day(text: str) -> float:
+    """Microseconds since midnight; NaN where there is no such time."""
+    if not text:
+        return 0.0
+    match = _TIME.fullmatch(text)
+    assert match is not None
+    hour, minute, second = int(match[1]), int(match[2]), int(match[3] or 0)
+    micros = int((match[4] or "0").ljust(6, "0")[:6])
+    if match[5]:
+        if not 1 <= hour <= 12:
+            return np.nan
+        hour = hour % 12 + (12 if match[5].lower() == "p" else 0)
+    if hour > 24 or (hour == 24 and (minute or second)) or minute > 59 or second > 60:
+        return np.nan
+    return ((hour * 60 + minute) * 60 + second) * 1e6 + micros
+
+
+def _offset(text: str) -> int:
+    """Microseconds that a zone such as ``+02:00`` is ahead of UTC."""
+    if text in ("", "Z", "UTC", "GMT"):
+        return 0
+    digits = text[1:].replace(":", "").ljust(4, "0")
+    return int(text[0] + "1") * (int(digits[:2]) * 60 + int(digits[2:])) * 60_000_000
+
+
+def _offset_name(offset: int) -> str:
+    minutes = abs(offset) // 60_000_000
+    return f"{'-' if offset < 0 else '+'}{minutes // 60:02}:{minutes % 60:02}"
+
+
+# ---- dates ----------------------------------------------------------------------------------------------------
+
+
+def _candidates(date: str) -> tuple[Style, ...]:
+    return tuple(style for style in STYLES if re.fullmatch(style.pattern, date))
+
+
+def _days(dates: list[str], style: Style) -> Array:
+    """Each date as days, NaT where it is not written in ``style``. (D,) datetime64[us]"""
+    text = pd.Series(dates, dtype="str")
+    fits = text.str.fullmatch(style.pattern).to_numpy(bool)
+    if style.format == "quarter":
+        year = pd.to_numeric(text.str.extract(r"(\d{4})")[0], errors="coerce")
+        quarter = pd.to_numeric(text.str.extract(r"[Qq]([1-4])")[0], errors="coerce")
+        plain = (year.fillna(0) * 100 + quarter.fillna(0) * 3 - 2).astype(int).astype("str")
+        parsed = pd.to_datetime(plain, format="%Y%m", errors="coerce")
+    else:
+        spaced = text.str.replace(r"[-/., ]+", " ", regex=True)
+        if "%b" in style.format:
+            spaced = spaced.str.replace(r"([A-Za-z]{3})[a-z]*", r"\1", regex=True)
+        parsed = pd.to_datetime(spaced, format=style.format, errors="coerce")
+    days = parsed.to_numpy().astype("datetime64[us]")
+    days[~fits] = np.datetime64("NaT")
+    return days
+
+
+def _read_dates(parts: _Parts, cells: pa.Array, name: str, where, day_first: bool | None) -> tuple[Style, Array]:
+    """The one style that reads every date, and the days."""
+    present = np.unique(parts.date_of)
+    dates = parts.dates
+    candidates = _candidates(dates[parts.date_of[0]]) if len(parts.date_of) else ()
+    if not candidates:
+        _refuse_cell(cells, 0, name, where)
+    if day_first is not None:
+        unwanted = "month-first" if day_first else "day-first"
+        candidates = tuple(style for style in candidates if not style.name.startswith(unwanted))
+    read = [(style, _days(dates, style)) for style in candidates]
+    whole = [(style, days) for style, days in read if not np.isnat(days[present]).any()]
+    if len(whole) == 1:
+        return whole[0]
+    if len(whole) > 1:
+        return _more_regular(whole, parts, cells, name)
+    return _refuse_some(read, parts, cells, name, where)
+
+
+def _more_regular(whole, parts: _Parts, cells: pa.Array, name: str) -> tuple[Style, Array]:
+    """Of two readings, the one that runs forward; else the one with fewer different steps."""
+    scores = []
+    for _, days in whole:
+        stamps = days[parts.date_of].astype("int64") + parts.micros  # (T,)
+        steps = np.diff(stamps)
+        different = np.diff(np.unique(stamps))
+        regular = np.unique(different, return_counts=True)[1].max() / len(different) if len(different) else 0.0
+        scores.append((bool((steps >= 0).all() or (steps <= 0).all()), round(regular, 2)))
+    best = max(scores)
+    if scores.count(best) == 1 and (best[0] > min(scores)[0] or best[1] > 2 * min(scores)[1]):
+        return whole[scores.index(best)]
+    example = next((i for i, date in enumerate(parts.date_of) if len({str(days[date]) for _, days in whole}) > 1), None)
+    if example is None:  # 01/01, 02/02: both readings agree on every date
+        return whole[0]
+    readings = " or ".join(
+        f"{pd.Timestamp(days[parts.date_of[example]]):%-d %B %Y} ({style.name.split(',')[0]})" for style, days in whole
+    )
+    raise InputError(
+        f"the dates in column {name!r} can be read in two ways",
+        got=f"{cells[example].as_py()} is {readings}",
+        fix="say which with --day-first or --no-day-first",
+    )
+
+
+def _refuse_some(read, parts: _Parts, cells: pa.Array, name: str, where):
+    """No style reads every date: says whether one cell is wrong, or two ways of writing are mixed."""
+    days = max((days for _, days in read), key=lambda days: int((~np.isnat(days[parts.date_of])).sum()))
+    row = int(np.argmax(np.isnat(days[parts.date_of])))
+    odd = parts.dates[parts.date_of[row]]
+    others = [style for style in _candidates(odd) if not np.isnat(_days([odd], style)[0])]
+    if others:
+        good = int(np.argmin(np.isnat(days[parts.date_of])))
+        _refuse_mixed(cells, good, row, name, where)
+    return _refuse_cell(cells, row, name, where)
+
+
+def _refuse_mixed(cells: pa.Array, first: int, second: int, name: str, where):
+    raise DataError(
+        f"the dates in column {name!r} are written in more than one way",
+        got=f"{cells[first].as_py()!r} in {where(first)}, {cells[second].as_py()!r} in {where(second)}",
+        fix="write every date the same way, best as 2016-12-31",
+    )
+
+
+def _refuse_cell(cells: pa.Array, row: int, name: str, where):
+    raise DataError(
+        f"the time column {name!r} holds something that is no date",
+        expected="dates such as 2016-12-31 23:00",
+        got=f"{cells[row].as_py()!r} in {where(row)}",
+        fix="mend that cell, or name the right column with --time",
+    )

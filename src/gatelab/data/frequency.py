@@ -1,0 +1,276 @@
+"""The step between rows: found from the stamps, absent rows or not, and continued into the future."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from gatelab.core.errors import InputError
+
+Array = np.ndarray
+
+_SECOND = 1_000_000  # stamps count microseconds
+_DAY = 86_400 * _SECOND
+_NAMES = {"s": "second", "min": "minute", "h": "hour", "D": "day", "W": "week", "M": "month"}
+_ADVERBS = {"1s": "every second", "1min": "every minute", "1h": "hourly", "1D": "daily", "1W": "weekly", "1M": "monthly",
+            "3M": "quarterly", "12M": "yearly"}  # fmt: skip
+_MONTHS = {"M": 1, "Q": 3, "Y": 12}
+_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+@dataclass(frozen=True)
+class Frequency:
+    """The step between rows."""
+
+    alias: str
+    """As pandas writes it (``"5min"``, ``"h"``, ``"D"``, ``"W-SAT"``, ``"MS"``, …), or ``"rows"``."""
+    rows: bool = False
+    """Every row is the next step, whatever the stamps say: trading days, tables without stamps."""
+
+    @property
+    def text(self) -> str:
+        """In words, to stand before "rows": ``"hourly"``, ``"5-minute"``; empty where steps have no length."""
+        if self.alias == "rows":
+            return ""
+        if self.alias == "B":
+            return "business-daily"
+        count, unit = _unit(self.alias)
+        words = _ADVERBS.get(f"{count}{unit}", f"{count}-{_NAMES[unit]}")
+        return "one-minute" if words == "every minute" else "one-second" if words == "every second" else words
+
+    @property
+    def seasons(self) -> tuple[int, ...]:
+        """Season lengths in steps that are whole numbers, the likeliest first, such as ``(24, 168)``."""
+        if self.alias == "rows":
+            return ()
+        if self.alias == "B":
+            return (5,)
+        count, unit = _unit(self.alias)
+        if unit == "M":
+            lengths = [12 / count]
+        elif unit == "W":
+            lengths = [52 / count]
+        else:
+            seconds = count * {"s": 1, "min": 60, "h": 3600, "D": 86_400}[unit]
+            periods = (7, 365) if unit == "D" else (1, 7)
+            lengths = [days * 86_400 / seconds for days in periods]
+        return tuple(int(length) for length in lengths if length > 1 and length == int(length))
+
+    def next_stamps(self, last: Any, count: int) -> pd.DatetimeIndex | pd.RangeIndex:
+        """The ``count`` stamps after ``last``.
+
+        After a row number, or where rows have no length, these are row numbers: ``last + 1 …``, or ``1 …`` steps ahead.
+        """
+        if not isinstance(last, pd.Timestamp):
+            return pd.RangeIndex(int(last) + 1, int(last) + 1 + count)
+        if self.alias == "rows":
+            return pd.RangeIndex(1, count + 1)
+        if count == 0:
+            return pd.DatetimeIndex([last])[:0].as_unit("us")
+        first = last + self.offset
+        return pd.date_range(first, periods=count, freq=self.offset).as_unit("us")
+
+    @property
+    def offset(self) -> pd.DateOffset:
+        """The step as pandas' offset."""
+        return pd.tseries.frequencies.to_offset(self.alias)
+
+
+def _unit(alias: str) -> tuple[int, str]:
+    """``"5min"`` → ``(5, "min")``; months, quarters and years all count months."""
+    match = re.fullmatch(r"(\d*)([A-Za-z]+)(?:-[A-Z]+)?", alias)
+    assert match is not None, alias
+    count, unit = int(match[1] or 1), match[2]
+    if unit in ("D", "W", "h", "min", "s"):
+        return count, unit
+    return count * _MONTHS[unit[-2] if unit[-1] in "SE" and len(unit) > 1 else unit[0]], "M"
+
+
+def named_frequency(alias: str) -> Frequency:
+    """The frequency a user names.
+
+    Raises:
+        InputError: pandas knows no such step, or it is one that gatelab has no grid for.
+    """
+    if alias == "rows":
+        return Frequency("rows", rows=True)
+    if alias in ("M", "Q", "Y", "A"):
+        alias = {"M": "MS", "Q": "QS", "Y": "YS", "A": "YS"}[alias]
+    try:
+        offset = pd.tseries.frequencies.to_offset(alias)
+        assert offset is not None
+        frequency = Frequency("B", rows=True) if offset.freqstr == "B" else Frequency(offset.freqstr)
+        assert offset.n > 0
+        frequency.text  # noqa: B018  checks that the unit is one of ours
+    except (ValueError, AssertionError, KeyError) as error:
+        raise InputError(
+            f"there is no frequency {alias!r}",
+            expected="rows, or a step such as 5min, h, D, B, W-SAT, MS, QS, YS",
+            fix="change --frequency",
+        ) from error
+    return frequency
+
+
+# ---- places on a grid -----------------------------------------------------------------------------------------
+
+
+class Grid(NamedTuple):
+    """Stamps as places on a regular grid."""
+
+    frequency: Frequency
+    places: Array  # (T,) int64, whole steps after the first stamp
+    start: pd.Timestamp
+    """The stamp of place 0; naive, or in UTC for steps below a day."""
+    moved: int = 0
+    """The largest distance in microseconds of a stamp from its place."""
+
+    @property
+    def length(self) -> int:
+        """Steps from the first stamp to the last."""
+        return int(self.places[-1]) + 1 if len(self.places) else 0
+
+    def stamps(self) -> pd.DatetimeIndex:
+        """Every stamp of the grid. (length,)"""
+        return pd.date_range(self.start, periods=self.length, freq=self.frequency.offset).as_unit("us")
+
+
+_JITTER = 0.1  # of a step
+
+
+def place(stamps: pd.DatetimeIndex, frequency: Frequency) -> Grid | None:
+    """``stamps (T,)``, naive and rising, as places on the grid of ``frequency``; ``None`` where they are off it."""
+    count, unit = _unit(frequency.alias)
+    if unit == "M":
+        return _place_months(stamps, frequency, count)
+    days = unit in ("D", "W")
+    if unit == "W":
+        frequency = _anchored(frequency, stamps)
+    step = count * {"s": _SECOND, "min": 60 * _SECOND, "h": 3600 * _SECOND, "D": _DAY, "W": 7 * _DAY}[unit]
+    micros = stamps.as_unit("us").asi8  # (T,)
+    shift = _shift(micros, step)
+    places = np.round((micros - shift) / step).astype("int64")  # (T,)
+    moved = np.abs(micros - shift - places * step)  # (T,)
+    if moved.max() > (_JITTER * step if not days else 0.5 * _DAY) or (np.diff(places) <= 0).any():
+        return None
+    start = pd.Timestamp(int(shift + places[0] * step), unit="us").as_unit("us")
+    return Grid(frequency, places - places[0], start, int(moved.max()))
+
+
+def _shift(micros: Array, step: int) -> int:
+    """Where the grid stands within a step: exactly where most stamps do, else at their circular mean."""
+    within, counts = np.unique(micros % step, return_counts=True)
+    if counts.max() >= 0.5 * len(micros):
+        return int(within[counts.argmax()])
+    angles = within / step * 2 * np.pi
+    mean = np.arctan2((np.sin(angles) * counts).sum(), (np.cos(angles) * counts).sum())
+    shift = int(mean / (2 * np.pi) * step) % step
+    unit = next(unit for unit in (60 * _SECOND, _SECOND, 1) if step >= 60 * unit or unit == 1)
+    return round(shift / unit) * unit
+
+
+def _anchored(frequency: Frequency, stamps: pd.DatetimeIndex) -> Frequency:
+    count, _ = _unit(frequency.alias)
+    weekday = int(np.bincount(stamps.dayofweek, minlength=7).argmax())
+    return Frequency(f"{count if count > 1 else ''}W-{_WEEKDAYS[weekday][:3].upper()}")
+
+
+def _place_months(stamps: pd.DatetimeIndex, frequency: Frequency, count: int) -> Grid | None:
+    """Months, quarters and years: stamps anywhere in the month, if always at about the same place."""
+    months = (stamps.year * 12 + stamps.month - 1).to_numpy()  # (T,)
+    if (np.diff(months) <= 0).any() or ((months - months[0]) % count).any():
+        return None
+    from_start, from_end = stamps.day.to_numpy() - 1, (stamps.days_in_month - stamps.day).to_numpy()  # (T,)
+    ends = from_end.max() < from_start.max()
+    if min(np.ptp(from_start), np.ptp(from_end)) > 7:
+        return None
+    ends = bool(ends and from_end.max() <= 4)
+    alias = _month_alias(count, int(stamps.month[0]), ends)
+    start = stamps[0].normalize().replace(day=1) + (pd.offsets.MonthEnd(0) if ends else pd.Timedelta(0))
+    moved = int((from_end if ends else from_start).max()) * _DAY
+    return Grid(Frequency(alias), (months - months[0]) // count, start.as_unit("us"), moved)
+
+
+def _month_alias(count: int, month: int, ends: bool) -> str:
+    names = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+    side = "E" if ends else "S"
+    if count % 12 == 0:
+        years = "" if count == 12 else str(count // 12)
+        return f"{years}Y{side}-{names[month - 1]}"
+    if count == 3:
+        anchor = (month - 1) % 3 + 9 if ends else (month - 1) % 3  # named by the last such month, or the first
+        return f"Q{side}-{names[anchor]}"
+    return f"{'' if count == 1 else count}M{side}"
+
+
+# ---- finding it -----------------------------------------------------------------------------------------------
+
+_NICE = (1, 2, 5, 10, 15, 20, 30, 60, 120, 180, 240, 300, 600, 720, 900, 1200, 1800, 3600, 7200, 10800, 14400, 21600,
+         28800, 43200)  # fmt: skip
+_MOST_BUSINESS_GAPS = 0.2
+_SPARSEST = 50  # a grid this many times longer than the table is no grid
+
+
+def find(stamps: pd.DatetimeIndex) -> Grid | None:
+    """The grid that ``stamps (T,)``, naive and rising, stand on; ``None`` where there is none."""
+    if len(stamps) < 3:
+        return None
+    for alias in _candidates(stamps):
+        frequency = Frequency(alias, rows=alias == "B")
+        if alias == "B":
+            if _is_trading_calendar(stamps):
+                return Grid(frequency, np.arange(len(stamps)), stamps[0])
+            continue
+        grid = place(stamps, frequency)
+        if grid is not None and grid.length <= _SPARSEST * len(stamps):
+            return grid
+    return None
+
+
+def _candidates(stamps: pd.DatetimeIndex) -> list[str]:
+    """Steps worth trying, the likeliest first."""
+    steps = np.diff(stamps.as_unit("us").asi8)  # (T-1,)
+    values, counts = np.unique(steps, return_counts=True)
+    mode, often = int(values[counts.argmax()]), counts.max() / len(steps)
+    days = round(mode / _DAY)
+    if mode >= 0.9 * _DAY:
+        found = {1: ["B", "D"], 7: ["W"]}.get(days, [])
+        middle = np.median(steps) / _DAY
+        months = next((k for k in (1, 2, 3, 4, 6, 12) if abs(middle - k * 30.44) <= 3.5), round(middle / 365.25) * 12)
+        found += [f"{months}MS"] if months else []
+        same_time = (steps % _DAY == 0).all()
+        greatest = int(np.gcd.reduce(steps)) // _DAY if same_time else 0
+        return found + [f"{k}D" for k in dict.fromkeys((days, greatest)) if k > 1 and same_time]
+    seconds = []
+    if often >= 0.5 and mode % _SECOND == 0:
+        seconds.append(mode // _SECOND)
+    median = float(np.median(steps)) / _SECOND
+    seconds += [nice for nice in _NICE if abs(median - nice) <= 0.05 * nice and nice not in seconds]
+    greatest = int(np.gcd.reduce(steps))
+    if greatest % _SECOND == 0 and (stamps.asi8[-1] - stamps.asi8[0]) // greatest <= 3 * len(stamps):
+        seconds.append(greatest // _SECOND)
+    return [_seconds_alias(number) for number in dict.fromkeys(seconds) if number]
+
+
+def _seconds_alias(seconds: int) -> str:
+    for length, unit in ((3600, "h"), (60, "min"), (1, "s")):
+        if seconds % length == 0:
+            return f"{seconds // length if seconds != length else ''}{unit}"
+    raise AssertionError("one second divides every whole number")
+
+
+def _is_trading_calendar(stamps: pd.DatetimeIndex) -> bool:
+    """Weekdays alone, nearly all of them there: weekends and holidays are no gaps but the market's calendar."""
+    if stamps.dayofweek.max() > 4 or len(stamps) < 10:
+        return False
+    first, last = stamps[0].date(), stamps[-1].date()
+    weekdays = np.busday_count(first, last) + 1
+    return (last - first).days >= 11 and len(stamps) >= (1 - _MOST_BUSINESS_GAPS) * weekdays
+
+
+def is_clock(frequency: Frequency) -> bool:
+    """Whether a step is shorter than a day, so that it counts real time and not the calendar."""
+    return frequency.alias not in ("rows", "B") and _unit(frequency.alias)[1] in ("s", "min", "h")

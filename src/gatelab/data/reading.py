@@ -1,0 +1,253 @@
+"""Files and frames → one table of cells, nothing interpreted yet.
+
+A text file becomes a table of text cells, so that a later error can show a cell as it stands in the file. Parquet
+files and DataFrames keep the types they come with.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+
+from gatelab.core.errors import DataError, InputError
+from gatelab.data.dialect import Dialect, decode, decimal_mark, line_numbers, sniff
+
+_EXCEL = ".xlsx", ".xls", ".xlsm", ".ods"
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """The cells of a source, before columns get their roles."""
+
+    name: str
+    """What to call the source in messages."""
+    frame: pd.DataFrame
+    """Text cells of a text file; typed columns of anything else. Column names are unique strings."""
+    where: Callable[[int], str]
+    """From a row's position in ``frame`` to what a person calls it, such as ``"line 13"``."""
+    decimal: str = "."
+    """Decimal mark of numbers that are written as text."""
+    notes: tuple[str, ...] = ()
+    """How the file was read, where it was not plain UTF-8 with commas and a header."""
+
+
+def read_raw(source: str | os.PathLike[str] | pd.DataFrame | pd.Series, decimal: str | None = None) -> RawTable:
+    """Reads a path, the name of a data set, or a pandas object.
+
+    Args:
+        source: CSV, TSV or text (also ``.gz``, or ``.zip`` with one member), Parquet, a data set's name, a frame.
+        decimal: decimal mark, ``"."`` or ``","``; found by evidence when not given.
+
+    Raises:
+        InputError: there is no such file or data set, or it is a folder or of a kind that is not read.
+        DataError: the file is empty, binary, or its rows are ragged.
+    """
+    if isinstance(source, (pd.DataFrame, pd.Series)):
+        return _from_frame(source.to_frame() if isinstance(source, pd.Series) else source, "the table")
+    if not isinstance(source, (str, os.PathLike)):
+        raise InputError(
+            "this is not a table", expected="a path, a data set's name or a DataFrame", got=type(source).__name__
+        )
+    path = _resolve(source)
+    name, content = _content(path)
+    if content[:4] == b"PAR1":
+        return _from_parquet(content, name)
+    _refuse_foreign(name, content)
+    return _from_text(name, content, decimal)
+
+
+def _resolve(source: str | os.PathLike[str]) -> Path:
+    from gatelab.data import sources  # the catalogue is not needed for a DataFrame
+
+    path = Path(sources.resolve(os.fspath(source)))
+    if path.is_dir():
+        files = sorted(entry.name for entry in path.iterdir() if entry.is_file())[:8]
+        raise InputError(
+            f"{path} is a folder, not a table",
+            got=f"a folder with {', '.join(files)}" if files else "a folder without files",
+            fix="name one file in it",
+        )
+    if not path.exists():
+        raise InputError(f"there is no file {path}", fix="check the path, or see `gatelab data list` for names")
+    return path
+
+
+def _content(path: Path) -> tuple[str, bytes]:
+    """The file's name and bytes, unpacked."""
+    try:
+        content = path.read_bytes()
+        if content[:2] == b"\x1f\x8b":
+            return path.name, gzip.decompress(content)
+        if content[:4] == b"PK\x03\x04" and path.suffix.lower() not in _EXCEL:
+            return _only_member(path, content)
+    except (zipfile.BadZipFile, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path.name} cannot be unpacked: it may have been cut short", got=error) from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read", got=error.strerror or error) from error
+    return path.name, content
+
+
+def _only_member(path: Path, content: bytes) -> tuple[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = [entry for entry in archive.namelist() if not entry.endswith("/") and "__MACOSX" not in entry]
+        if "[Content_Types].xml" in members:  # a workbook by another name
+            return path.name, content
+        if len(members) != 1:
+            raise InputError(
+                f"{path.name} holds {len(members)} files, and a table is one",
+                got=", ".join(members[:8]),
+                fix="unpack it and name the file",
+            )
+        return f"{path.name} ({members[0]})", archive.read(members[0])
+
+
+def _refuse_foreign(name: str, content: bytes) -> None:
+    """Refuses what is no text: better named for what it is than read as noise."""
+    if content[:4] == b"PK\x03\x04" or content[:8] == bytes.fromhex("d0cf11e0a1b11ae1"):
+        raise DataError(
+            f"{name} is a spreadsheet, which gatelab does not read", fix="save it as CSV from the spreadsheet program"
+        )
+    if not content.strip(b"\xef\xbb\xbf\xff\xfe \t\r\n\x00"):
+        raise DataError(f"{name} is empty", expected="a table with a header and rows")
+
+
+# ---- text -----------------------------------------------------------------------------------------------------
+
+
+def _from_text(name: str, content: bytes, decimal: str | None) -> RawTable:
+    text, encoding = decode(name, content)
+    dialect = sniff(text)
+    table = _parse(name, text, dialect)
+    names, notes = _column_names(name, table.column_names, dialect.header)
+    frame = table.rename_columns(names).to_pandas()
+    frame, dropped = _without_empty(frame, names)
+    if frame.empty:
+        raise DataError(f"{name} has a header and no rows", got=f"columns {', '.join(names[:8])}")
+    mark, why = (decimal, "given") if decimal else decimal_mark(frame, dialect.delimiter)
+    notes = _dialect_notes(encoding, dialect, mark, why) + notes + dropped
+    positions = frame.index.to_numpy()
+    lines: list[int] = []
+
+    def where(row: int) -> str:
+        if not lines:  # counted only when an error or a note needs it
+            lines.extend(line_numbers(text, dialect))
+        return f"line {lines[int(positions[row])]}"
+
+    return RawTable(name, frame.reset_index(drop=True), where, mark, tuple(notes))
+
+
+def _parse(name: str, text: str, dialect: Dialect) -> pa.Table:
+    body = dialect.normalised(text)
+    ragged: list[Any] = []
+
+    def refuse(row: Any) -> str:
+        ragged.append(row)
+        return "skip"
+
+    options = {
+        "read_options": pa.csv.ReadOptions(
+            use_threads=False, block_size=1 << 24, column_names=None if dialect.header else dialect.names
+        ),
+        "parse_options": pa.csv.ParseOptions(
+            delimiter=dialect.separator, newlines_in_values='"' in text, invalid_row_handler=refuse
+        ),
+        "convert_options": pa.csv.ConvertOptions(
+            column_types=dict.fromkeys(dialect.names, pa.string()), strings_can_be_null=False
+        ),
+    }
+    try:
+        table = pa.csv.read_csv(io.BytesIO(body.encode()), **options)
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{name} cannot be read as a table", got=str(error).splitlines()[0]) from error
+    if ragged:
+        row = ragged[0]
+        line = line_numbers(text, dialect, header=True)[row.number - 1]
+        raise DataError(
+            f"line {line} of {name} has {row.actual_columns} cells where the others have {row.expected_columns}",
+            expected=f"{row.expected_columns} cells, separated by {dialect.spoken}",
+            got=str(row.text)[:80],
+            fix="mend or remove that line" + (f" (and {len(ragged) - 1} more)" if len(ragged) > 1 else ""),
+        )
+    return table
+
+
+def _column_names(name: str, given: list[str], header: bool) -> tuple[list[str], list[str]]:
+    """Unique names: cells of the header without blanks, ``col_N`` where it has none."""
+    names = [entry.strip() or f"col_{number}" for number, entry in enumerate(given)]
+    twice = [entry for entry, count in Counter(names).items() if count > 1]
+    if twice:
+        raise DataError(f"{name} has two columns called {twice[0]!r}", fix="give each column a name of its own")
+    notes = []
+    if not header:
+        notes = [f"no header: the columns are called {names[0]} to {names[-1]}" if len(names) > 1 else "no header"]
+    return names, notes
+
+
+def _without_empty(frame: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, list[str]]:
+    """Drops nameless columns and whole rows without a single character, as spreadsheets append them."""
+    notes = []
+    nameless = [name for name in names if name.startswith("col_") and (frame[name] == "").all()]
+    if nameless and len(nameless) < len(names):
+        frame = frame.drop(columns=nameless)
+        notes.append(f"{len(nameless)} empty columns without a name left out")
+    if len(frame.columns) > 1:
+        blank = (frame == "").all(axis=1)
+        if blank.any():
+            frame = frame[~blank]
+            notes.append(f"{int(blank.sum()):,} rows without any cell filled left out")
+    return frame, notes
+
+
+def _dialect_notes(encoding: str, dialect: Dialect, mark: str, why: str) -> list[str]:
+    parts = []
+    if dialect.delimiter not in (",", ""):
+        parts.append(f"columns separated by {dialect.spoken}")
+    if mark == ",":
+        parts.append(f"decimal comma ({why})" if why else "decimal comma")
+    elif why and why != "given":
+        parts.append(f"decimal point ({why})")
+    if encoding not in ("utf-8", "utf-8-sig"):
+        parts.append(f"encoding {encoding}")
+    return [f"file read with {', '.join(parts)}"] if parts else []
+
+
+# ---- typed sources --------------------------------------------------------------------------------------------
+
+
+def _from_parquet(content: bytes, name: str) -> RawTable:
+    try:
+        frame = pd.read_parquet(io.BytesIO(content))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{name} cannot be read as Parquet: it may have been cut short", got=error) from error
+    return _from_frame(frame, name)
+
+
+def _from_frame(frame: pd.DataFrame, name: str) -> RawTable:
+    labels = list(frame.index.names)
+    meaningful = not isinstance(frame.index, pd.RangeIndex) and (
+        any(label is not None for label in labels) or isinstance(frame.index, (pd.DatetimeIndex, pd.PeriodIndex))
+    )
+    if meaningful:  # an index of stamps or of named keys is a column like any other
+        fallback = "time" if len(labels) == 1 else "level"
+        frame = frame.rename_axis([label if label is not None else fallback for label in labels]).reset_index()
+    frame = frame.set_axis([str(column) for column in frame.columns], axis=1)
+    if frame.empty:
+        raise DataError(f"{name} is empty", got=f"{len(frame)} rows and {len(frame.columns)} columns")
+    twice = frame.columns[frame.columns.duplicated()]
+    if len(twice):
+        raise DataError(f"{name} has two columns called {twice[0]!r}", fix="give each column a name of its own")
+    periods = [column for column in frame if isinstance(frame[column].dtype, pd.PeriodDtype)]
+    frame = frame.assign(**{column: frame[column].dt.to_timestamp() for column in periods})
+    return RawTable(name, frame.reset_index(drop=True), lambda row: f"row {row + 1}")

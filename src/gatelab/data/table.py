@@ -1,0 +1,137 @@
+"""A table of time series: read, checked, put on a regular grid, every decision noted."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gatelab.core.config import from_dict, to_dict
+from gatelab.data.columns import choose, choose_like
+from gatelab.data.frequency import Frequency, named_frequency
+from gatelab.data.reading import RawTable, read_raw
+from gatelab.data.rows import Rows, ordered, regular
+from gatelab.data.roles import Column, Roles
+from gatelab.data.timeline import Timeline, find_time
+
+Array = np.ndarray
+Source = str | os.PathLike[str] | pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Series:
+    """One series of a table, on regular steps."""
+
+    id: str
+    """Its name in the id column; empty where the table holds one series."""
+    stamps: pd.DatetimeIndex | pd.RangeIndex
+    """(T,) rising; with a zone where the table has one; row numbers where it has no stamps."""
+    values: Array
+    """(T, C) float64 in the user's units: NaN is missing, a category is an index into its column's levels."""
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@dataclass(frozen=True)
+class SeriesTable:
+    """A table of time series whose columns have their roles."""
+
+    name: str
+    """What the source is called in messages."""
+    columns: tuple[Column, ...]
+    """Targets, then past covariates, then future covariates: the order of ``Series.values``."""
+    series: tuple[Series, ...]
+    frequency: Frequency
+    roles: Roles
+    """What the user said, and what was found where nothing was said."""
+    zone: str | None = None
+    """Time zone of the stamps."""
+    notes: tuple[str, ...] = ()
+    """What was decided, one line each."""
+
+    def indices(self, role: str) -> list[int]:
+        """Places in ``Series.values`` of the columns with a role."""
+        return [place for place, column in enumerate(self.columns) if column.role == role]
+
+    def schema(self) -> dict[str, Any]:
+        """What ``read_like`` needs to read another table the same way, as plain JSON values."""
+        return {
+            "roles": to_dict(self.roles),
+            "columns": [column.to_dict() for column in self.columns],
+            "frequency": {"alias": self.frequency.alias, "rows": self.frequency.rows},
+            "zone": self.zone,
+        }
+
+    def to_frame(self) -> pd.DataFrame:
+        """Back to a frame in long format, with levels in words: for a look, or for a file."""
+        frames = []
+        for series in self.series:
+            frame = pd.DataFrame(series.values, columns=[column.name for column in self.columns])
+            for column in self.columns:
+                if column.kind == "category":
+                    codes = frame[column.name].fillna(-1).astype(int)
+                    frame[column.name] = pd.Categorical.from_codes(codes, categories=list(column.levels)).astype("str")
+            frame.insert(0, "time", series.stamps)
+            if self.roles.id is not None:
+                frame.insert(0, self.roles.id, series.id)
+            frames.append(frame)
+        return pd.concat(frames, ignore_index=True)
+
+
+def read_table(source: Source, roles: Roles | None = None) -> SeriesTable:
+    """Reads time series from a file, a data set or a frame.
+
+    Args:
+        source: CSV, TSV, text (also ``.gz`` or ``.zip``) or Parquet; the name of a data set; a ``DataFrame``.
+        roles: what the columns are; what is left open is found, and said in ``notes``.
+
+    Raises:
+        InputError: a name that does not exist, or a question only the user can answer (dates read in two ways).
+        DataError: the file cannot be read or does not hold what is needed; the message names the row.
+    """
+    roles = roles or Roles()
+    raw = read_raw(source, roles.decimal)
+    timeline = find_time(raw, roles)
+    chosen = choose(raw, roles, timeline)
+    asked = named_frequency(roles.frequency) if roles.frequency else None
+    return _assemble(raw, roles, timeline, chosen, asked)
+
+
+def read_like(source: Source, schema: Mapping[str, Any]) -> SeriesTable:
+    """Reads a table as another one was read: the same columns, levels and frequency.
+
+    Args:
+        source: as for ``read_table``.
+        schema: what ``SeriesTable.schema`` gave.
+
+    Raises:
+        DataError: a column is missing, or the rows are of another frequency.
+    """
+    roles = from_dict(Roles, schema["roles"])
+    raw = read_raw(source, roles.decimal)
+    timeline = find_time(raw, roles)
+    columns = tuple(Column.from_dict(entry) for entry in schema["columns"])
+    chosen = choose_like(raw, roles, columns)
+    return _assemble(raw, roles, timeline, chosen, Frequency(**schema["frequency"]), learned=True)
+
+
+def _assemble(raw: RawTable, roles: Roles, timeline: Timeline, chosen, asked, learned: bool = False) -> SeriesTable:
+    rows = ordered(raw, roles, timeline, chosen)
+    grid = regular(raw, rows, asked, learned)
+    series = tuple(Series(*entry) for entry in grid.series)
+    resolved = dataclasses.replace(
+        roles,
+        target=tuple(column.name for column in chosen.columns if column.role == "target"),
+        time=timeline.columns[0] if timeline.columns else None,
+        past=tuple(column.name for column in chosen.columns if column.role == "past"),
+        day_first=roles.day_first if roles.day_first is not None else timeline.day_first,
+        frequency=grid.frequency.alias,
+    )
+    notes = (*raw.notes, *timeline.notes, *rows.notes, *grid.notes, *chosen.notes)
+    return SeriesTable(raw.name, chosen.columns, series, grid.frequency, resolved, rows.zone, notes)

@@ -1,0 +1,142 @@
+"""Cells → numbers and levels: missing-value codes, decimal marks, thousands, booleans, categories."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gatelab.core.errors import DataError
+from gatelab.data.reading import RawTable
+
+Array = np.ndarray
+
+MISSING = ("", "na", "n/a", "#n/a", "#na", "<na>", "nan", "nat", "null", "(null)", "nil", "none", "?", "-", "--", ".")
+"""Cells without a value, whatever their case."""
+MOST_LEVELS = 50
+_MOSTLY = 0.9  # a column with this share of numbers is a column of numbers with mistakes in it
+
+
+def text_cells(column: pd.Series, codes: tuple[str, ...] = ()) -> pa.Array:
+    """A column of text, trimmed, with every code for "no value" made null. (T,)"""
+    values = pa.array(column.astype("str") if column.dtype != "str" else column, from_pandas=True)
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    values = pc.utf8_trim_whitespace(values)
+    known = pa.array([*MISSING, *(code.strip().lower() for code in codes)], type=values.type)
+    return pc.if_else(pc.is_in(pc.utf8_lower(values), value_set=known), pa.scalar(None, values.type), values)
+
+
+class Numbers(NamedTuple):
+    """A column read as numbers."""
+
+    values: Array  # (T,) float64, NaN where missing or no number
+    wrong: Array  # (T,) bool, cells that hold something other than a number
+
+    @property
+    def usable(self) -> bool:
+        """Whether every cell that holds anything holds a number."""
+        return not self.wrong.any() and not np.isnan(self.values).all()
+
+    @property
+    def mostly(self) -> bool:
+        """Whether this is a column of numbers in which a few cells are mistakes."""
+        return bool(self.wrong.sum() <= (1 - _MOSTLY) * (~np.isnan(self.values) | self.wrong).sum())
+
+
+def numbers(raw: RawTable, name: str, codes: tuple[str, ...] = ()) -> Numbers:
+    """Column ``name`` as numbers; ``true`` and ``false`` are 1 and 0."""
+    column = raw.frame[name]
+    if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+        values = column.to_numpy(dtype=float, na_value=np.nan).copy()
+        values[np.isin(values, _number_codes(codes))] = np.nan
+        return Numbers(values, np.zeros(len(values), bool))
+    if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_timedelta64_dtype(column):
+        return Numbers(np.full(len(column), np.nan), np.ones(len(column), bool))
+    cells = text_cells(column, codes)
+    values = _parse(cells, raw.decimal)
+    wrong = np.isnan(values) & cells.is_valid().to_numpy(zero_copy_only=False)
+    values[np.isin(values, _number_codes(codes))] = np.nan
+    return Numbers(values, wrong)
+
+
+def _number_codes(codes: tuple[str, ...]) -> Array:
+    """The codes that are numbers: ``-200`` also stands for a cell written ``-200.0``."""
+    return pd.to_numeric(pd.Series(codes, dtype=object), errors="coerce").dropna().to_numpy(float)
+
+
+def _parse(cells: pa.Array, decimal: str) -> Array:
+    if decimal == ".":
+        try:
+            return _to_numpy(pc.cast(cells, pa.float64()))
+        except pa.ArrowInvalid:
+            pass  # thousands, booleans, mistakes: the slower way below tells them apart
+    plain = _plain(cells, "," if decimal == "," else ".")
+    if decimal == "," and not pc.any(pc.match_substring(cells, ",")).as_py():
+        pointed = _plain(cells, ".")  # a column that keeps to the point in a file of commas
+        plain = pc.if_else(pc.is_valid(plain), plain, pointed) if _keeps_to_point(cells) else plain
+    return _to_numpy(pc.cast(plain, pa.float64()))
+
+
+def _to_numpy(values: pa.Array) -> Array:
+    return values.to_numpy(zero_copy_only=False).astype(float)  # a copy that may be written to
+
+
+def _keeps_to_point(cells: pa.Array) -> bool:
+    grouped = pc.match_substring_regex(cells, r"^[+-]?\d{1,3}(\.\d{3})*$")
+    return not pc.all(grouped).as_py()
+
+
+def _plain(cells: pa.Array, decimal: str) -> pa.Array:
+    """Numbers as Arrow casts them, null where a cell is none."""
+    text = pc.replace_substring_regex(pc.utf8_lower(cells), r"^−", "-")
+    for word, digit in (("true", "1"), ("false", "0")):
+        text = pc.if_else(pc.equal(text, word), digit, text)
+    for _ in range(3):  # blanks and apostrophes between groups; neighbouring groups share a digit
+        text = pc.replace_substring_regex(text, "(\\d)[ \u00a0\u202f'’](\\d{3})", r"\1\2")
+    mark, group = ("\\.", ",") if decimal == "." else (",", "\\.")
+    number = rf"^[+-]?(\d{{1,3}}({group}\d{{3}})+|\d+)?({mark}\d*)?(e[+-]?\d+)?%?$|^[+-]?(inf|infinity)$"
+    text = pc.if_else(pc.match_substring_regex(text, number), text, pa.scalar(None, text.type))
+    text = pc.replace_substring(text, group.strip("\\"), "")
+    text = pc.replace_substring(pc.replace_substring(text, ",", "."), "%", "")
+    has_digit = pc.match_substring_regex(text, r"\d|inf")
+    return pc.if_else(has_digit, text, pa.scalar(None, text.type))
+
+
+def refuse_infinite(raw: RawTable, name: str, values: Array) -> None:
+    """Raises ``DataError`` naming the first row whose value is infinite."""
+    infinite = np.isinf(values)
+    if infinite.any():
+        row = int(np.argmax(infinite))
+        raise DataError(
+            f"column {name!r} of {raw.name} holds {int(infinite.sum()):,} infinite values",
+            got=f"{values[row]} in {raw.where(row)}",
+            fix="mend these cells, or read them as missing with --missing inf",
+        )
+
+
+def refuse_mistakes(raw: RawTable, name: str, found: Numbers) -> None:
+    """Raises ``DataError`` naming the first cell of a column of numbers that is none."""
+    row = int(np.argmax(found.wrong))
+    cell = str(raw.frame[name].iloc[row])
+    raise DataError(
+        f"column {name!r} of {raw.name} holds numbers, except {int(found.wrong.sum()):,} cells",
+        got=f"{cell[:60]!r} in {raw.where(row)}",
+        fix=f"mend these cells, or read them as missing with --missing {cell[:60]!r}",
+    )
+
+
+def levels(cells: pa.Array) -> tuple[str, ...] | None:
+    """The levels of a column of text, sorted; ``None`` where it has too many to be a category."""
+    found = sorted(pc.unique(cells.drop_null()).to_pylist())
+    if not found or len(found) > min(MOST_LEVELS, max(len(cells) // 2, 2)):
+        return None
+    return tuple(found)
+
+
+def codes_of(cells: pa.Array, known: tuple[str, ...]) -> Array:
+    """Each cell as an index into ``known``, NaN where missing or not among them. (T,)"""
+    return _to_numpy(pc.cast(pc.index_in(cells, value_set=pa.array(known, type=cells.type)), pa.float64()))
