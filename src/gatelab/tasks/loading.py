@@ -1,0 +1,51 @@
+"""From a run folder back to a model that predicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gatelab.core.config import from_dict
+from gatelab.core.errors import RunError
+from gatelab.core.random import integer_seed
+from gatelab.core.task import Task
+from gatelab.tasks import TASKS
+from gatelab.training import devices
+from gatelab.training.runs import Run
+
+
+class Loaded(NamedTuple):
+    """A trained model and what it was trained for."""
+
+    task: Task
+    """Without data: able to ``predict``."""
+    model: Any
+    """``torch.nn.Module`` with the best weights, in evaluation mode."""
+    run: Run
+
+
+def load(folder: str | Path, device: str = "cpu") -> Loaded:
+    """Opens a run folder, checks it, and gives the model back.
+
+    Raises:
+        RunError: the folder is incomplete, altered, unfinished or from a newer version.
+        InputError: the device is not here.
+    """
+    run = Run.open(folder)
+    weights = run.model_state()
+    kind = TASKS[run.task_name]
+    task = kind.restore(from_dict(kind.Config, run.task_config), run.task_state)
+    precision = "float64" if run.training.precision == "float64" else "float32"
+    place = devices.find_device(device, precision)
+    with devices.own_streams(place):
+        devices.seed_torch(place, integer_seed(run.seed, "init"))
+        model = devices.place(task.build(run.model), place, precision)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise RunError(
+            f"the weights in {run.folder} do not fit the model that this gatelab builds",
+            got=error,
+            fix=f"use gatelab {run.manifest['gatelab']}, which wrote them, or train again",
+        ) from error
+    return Loaded(task, model.eval(), run)

@@ -1,0 +1,59 @@
+"""One optimizer step: forward, backward, clip, update."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from gatelab.core.config import TrainingConfig
+from gatelab.core.task import Batch, Loss, Task
+from gatelab.training.devices import autocast
+from gatelab.training.schedules import make_optimizer
+
+
+class Learner:
+    """A model, its optimizer and how they compute; where in the data the training stands is not its business."""
+
+    def __init__(self, task: Task, model: torch.nn.Module, training: TrainingConfig, device: torch.device):
+        self.task, self.model, self.training, self.device = task, model, training, device
+        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.optimizer = make_optimizer(self.parameters, training)
+
+    def forward(self, batch: Batch, state: Any) -> Loss:
+        """The loss of a batch, going on from the detached ``state``."""
+        with autocast(self.device, self.training.precision):
+            return self.task.loss(self.model, batch, state)
+
+    def backward(self, loss: Loss) -> float:
+        """Gradients of the loss; gives their Euclidean norm, all parameters taken as one vector."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.mean.backward()
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        self._norm = torch.nn.utils.get_total_norm(gradients)
+        return float(self._norm)
+
+    def update(self, rate: float) -> None:
+        """Scales the gradient down to ``clip_norm`` if it is longer (Pascanu et al. 2013), and takes a step."""
+        if self.training.clip_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.training.clip_norm, self._norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+
+    @torch.no_grad()
+    def validation_losses(self) -> Iterator[Loss]:
+        """Loss of each validation batch, in order and with carried state; the model is left in evaluation mode."""
+        self.model.eval()
+        state = None
+        for batch in self.task.batches("validation", self.training.batch_size):
+            loss = self.forward(batch.to(self.device), state if batch.carries else None)
+            state = loss.state
+            yield loss
+
+
+def finite(*values: float) -> bool:
+    """Whether all are."""
+    return all(math.isfinite(value) for value in values)

@@ -1,0 +1,76 @@
+"""Progress on a terminal: what to expect before the first step, a bar while training, a line at the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from gatelab.training.events import EpochEnded, Event, Failed, Finished, Started, Stepped, Warned
+
+
+def duration(seconds: float) -> str:
+    """A time for people, to two figures: ``0.4 s``, ``40 s``, ``3 min``, ``2.5 h``.
+
+    >>> [duration(value) for value in (0.04, 1.26, 41.8, 200, 9000)]
+    ['0.04 s', '1.3 s', '42 s', '3 min', '2.5 h']
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def expectation(event: Started) -> str:
+    """What the training will take, in words: ``about 40 s: 30 epochs of 1.3 s, may stop earlier``."""
+    resumed = f"going on after step {event.step:,}; " if event.step else ""
+    epochs = f"{event.epochs} epochs" if event.epochs > 1 else "1 epoch"
+    each = f"{epochs} of {duration(event.epoch_seconds)}"
+    return f"{resumed}about {duration(event.estimate_seconds)}: at most {each}, may stop earlier"
+
+
+class ProgressBar:
+    """Listener that shows a bar; the bar goes when the run ends, whichever way.
+
+    Args:
+        label: what is being trained.
+        console: where to; the standard error stream unless given.
+    """
+
+    def __init__(self, label: str = "training", console: Console | None = None):
+        self.label = label
+        self.console = console or Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=self.console, transient=True)
+        self._task: Any = None
+
+    def __call__(self, event: Event) -> None:
+        """Shows one event."""
+        match event:
+            case Started():
+                self.console.print(f"{self.label}: {event.parameters:,} parameters, {expectation(event)}")
+                self._task = self._bar.add_task(self.label, total=event.epochs * event.batches, completed=event.step)
+                self._bar.start()
+            case Stepped():
+                self._bar.update(self._task, completed=event.step)
+            case EpochEnded(record):
+                self._bar.update(self._task, description=f"{self.label}: {_line(record)}")
+            case Warned(text):
+                self.console.print(f"warning: {text}", markup=False)
+            case Finished():
+                self._bar.stop()
+                self.console.print(f"{self.label}: {_end(event)}")
+            case Failed():
+                self._bar.stop()
+
+
+def _line(record: Any) -> str:
+    losses = [("train", record["train_loss"]), ("validation", record["validation_loss"])]
+    said = ", ".join(f"{name} {value:.4g}" for name, value in losses if value is not None)
+    return f"epoch {record['epoch']}, {said}"
+
+
+def _end(event: Finished) -> str:
+    why = {"epochs": "all epochs done", "patience": "no longer improving", "time": "time spent", "steps": "steps spent"}
+    best = f", best epoch {event.best_epoch}" + (f" ({event.best:.4g})" if event.best is not None else "")
+    return f"{why[event.stopped]} after {event.steps:,} steps in {duration(event.seconds)}{best}"

@@ -1,0 +1,274 @@
+"""The run folder: all that is known of one training, checked whenever it is opened.
+
+==================  ================================================================================
+config.toml         task and its settings, model, training, seed
+environment.json    versions and machine it was made on
+task.json           what prediction needs of the training data (``Task.state``)
+checkpoints/        where an unfinished run goes on from; empty once it is finished
+metrics.jsonl       one line an epoch
+model.safetensors   the best weights
+manifest.json       format version, size and SHA-256 of each file above, and how the training ended
+==================  ================================================================================
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import joblib
+import safetensors.torch
+import tomli_w
+
+import gatelab
+from gatelab.core.config import ModelConfig, TrainingConfig, from_dict, to_dict
+from gatelab.core.errors import GatelabError, RunError
+from gatelab.core.files import digest, read_json, writable_folder, write_bytes, write_json, write_text
+from gatelab.core.task import Task
+from gatelab.training.tensors import Tensors, copied
+
+FORMAT = 1
+"""Raised by one whenever an older gatelab could not read what a newer one writes."""
+FREE = ("training.checkpoint_seconds", "training.tensorboard")
+"""Settings that change no number, so that a run may go on under others."""
+_LIBRARIES = ("gatelab", "torch", "numpy", "scipy", "pandas", "scikit-learn", "statsmodels", "safetensors")
+_OWN = ("config.toml", "environment.json", "task.json", "metrics.jsonl", "model.safetensors", "manifest.json")
+
+
+class Run:
+    """One run folder. Make it with ``create`` or ``open``; attributes are read once, files are the truth."""
+
+    def __init__(self, folder: Path, config: Mapping[str, Any], manifest: Mapping[str, Any]):
+        self.folder = folder
+        self.config = config
+        self.manifest = dict(manifest)
+        self.task_name: str = config["task"]["name"]
+        self.task_config: dict[str, Any] = config["task"]["settings"]
+        self.model: ModelConfig = from_dict(ModelConfig, config["model"])
+        self.training: TrainingConfig = from_dict(TrainingConfig, config["training"])
+        self.seed: int = config["run"]["seed"]
+
+    # ---- making and opening ---------------------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls,
+        folder: str | Path,
+        task: Task,
+        model: ModelConfig,
+        training: TrainingConfig,
+        seed: int = 0,
+        initial: str | None = None,
+    ) -> Run:
+        """A new run. What an earlier run left in the folder is removed, and nothing else is.
+
+        Args:
+            initial: digest of the weights that training starts from, if they are given ones.
+
+        Raises:
+            InputError: the folder cannot be written to.
+        """
+        path = writable_folder(folder)
+        for name in _OWN:
+            (path / name).unlink(missing_ok=True)
+        shutil.rmtree(path / "checkpoints", ignore_errors=True)
+        config = describe(task, model, training, seed, initial)
+        write_text(path / "config.toml", tomli_w.dumps(config))
+        write_json(path / "environment.json", environment())
+        write_json(path / "task.json", task.state())
+        run = cls(path, config, {})
+        run.sign("config.toml", "environment.json", "task.json")
+        return run
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Run:
+        """The run in ``folder``, after a check of every file that the manifest names.
+
+        Raises:
+            RunError: no run, a file is missing, cut short or altered, or a newer gatelab wrote it.
+        """
+        path = Path(folder)
+        manifest = _manifest(path)
+        for name, facts in manifest["files"].items():
+            _check(path / name, facts)
+        return cls(path, tomllib.loads((path / "config.toml").read_text(encoding="utf-8")), manifest)
+
+    @staticmethod
+    def exists(folder: str | Path) -> bool:
+        """Whether ``folder`` holds a run, finished or not, whole or damaged."""
+        return (Path(folder) / "manifest.json").exists()
+
+    def sign(self, *names: str, outcome: Mapping[str, Any] | None = None) -> None:
+        """Writes size and SHA-256 of these files into the manifest, and how the training ended."""
+        files = dict(self.manifest.get("files", {}))
+        for name in names:
+            path = self.folder / name
+            files[name] = {"bytes": path.stat().st_size, "sha256": digest(path)}
+        self.manifest = {"format": FORMAT, "gatelab": gatelab.__version__, "files": files, "outcome": outcome}
+        write_json(self.folder / "manifest.json", self.manifest)
+
+    # ---- what is in it --------------------------------------------------------------------------------------
+
+    @property
+    def task_state(self) -> dict[str, Any]:
+        """What ``Task.restore`` takes."""
+        return read_json(self.folder / "task.json")
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.folder / "checkpoints"
+
+    @property
+    def outcome(self) -> dict[str, Any] | None:
+        """How the training ended (stopped, best_epoch, best, seconds, steps); None where it has not."""
+        return self.manifest.get("outcome")
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Versions and machine."""
+        return read_json(self.folder / "environment.json")
+
+    def history(self) -> list[dict[str, Any]]:
+        """The records of the epochs, first to last; numbers that were not finite are None."""
+        path = self.folder / "metrics.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines]
+
+    def model_state(self) -> Tensors:
+        """The best weights.
+
+        Raises:
+            RunError: the training stopped before there were any.
+        """
+        if "model.safetensors" not in self.manifest["files"]:
+            raise RunError(
+                f"the run in {self.folder} is not finished and has no model yet",
+                fix="run the command that began it once more: it goes on from the last checkpoint",
+            )
+        return safetensors.torch.load_file(self.folder / "model.safetensors")
+
+    # ---- writing --------------------------------------------------------------------------------------------
+
+    def write_history(self, history: Sequence[Mapping[str, Any]]) -> None:
+        """Rewrites metrics.jsonl whole."""
+        lines = [json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n" for record in history]
+        write_text(self.folder / "metrics.jsonl", "".join(lines))
+
+    def keep(self, best: Tensors) -> None:
+        """Writes the best weights of a run that could not be finished, so that they can be used."""
+        write_bytes(self.folder / "model.safetensors", safetensors.torch.save(copied(best)))
+        self.sign("model.safetensors")
+
+    def sign_unfinished(self) -> None:
+        """Takes what ``keep`` wrote out of the manifest, as it is about to change."""
+        if "model.safetensors" in self.manifest["files"]:
+            del self.manifest["files"]["model.safetensors"]
+            self.sign()
+
+    def finish(self, best: Tensors, history: Sequence[Mapping[str, Any]], outcome: Mapping[str, Any]) -> None:
+        """Writes weights and history, signs them, and lets the checkpoints go when the training is complete.
+
+        In this order, so that a run cut short here is finished by the next ``fit``.
+        """
+        write_bytes(self.folder / "model.safetensors", safetensors.torch.save(copied(best)))
+        self.write_history(history)
+        self.sign("model.safetensors", "metrics.jsonl", outcome=outcome)
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+
+def describe(
+    task: Task, model: ModelConfig, training: TrainingConfig, seed: int, initial: str | None = None
+) -> dict[str, Any]:
+    """What config.toml says: enough to tell whether two runs are the same run."""
+    run = {"seed": seed} if initial is None else {"seed": seed, "initial": initial}
+    settings = {"name": task.name, "settings": to_dict(task.config)}
+    return {"run": run, "task": settings, "model": to_dict(model), "training": to_dict(training)}
+
+
+def check_same(run: Run, asked: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Refuses to go on with a run under other settings or on other data than it was begun with.
+
+    Raises:
+        RunError: naming each setting that differs.
+    """
+    before, now = _flat(run.config), _flat(json.loads(json.dumps(asked)))
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name) and name not in FREE]
+    differ = [f"{name}: {before.get(name, 'none')} there, {now.get(name, 'none')} asked for" for name in names]
+    if not differ and run.task_state != json.loads(json.dumps(state)):
+        differ = ["the data: what was fitted on the training part is not the same"]
+    if differ:
+        raise RunError(
+            f"{run.folder} holds a run with other settings",
+            got="; ".join(differ),
+            fix="use the same settings to go on with it, another folder, or resume=False to replace it",
+        )
+
+
+def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(values, Mapping):
+        return {prefix: values}
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}.{name}" if prefix else name)
+    return flat
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, as far as they may move a number or a time."""
+    libraries = {}
+    for name in _LIBRARIES:
+        try:
+            libraries[name] = version(name)
+        except PackageNotFoundError:
+            libraries[name] = gatelab.__version__ if name == "gatelab" else "absent"
+    return {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cores": joblib.cpu_count(),
+        "libraries": libraries,
+    }
+
+
+# ---- checks ---------------------------------------------------------------------------------------------------
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise RunError(f"there is no folder {folder}", fix="name the folder of a run, as --out gave it")
+    if not (folder / "manifest.json").exists():
+        raise RunError(f"{folder} is not a run folder", expected="manifest.json in it", fix="name the folder of a run")
+    try:
+        manifest = read_json(folder / "manifest.json")
+        newer, names = manifest["format"] > FORMAT, manifest["files"].keys()
+    except (GatelabError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{folder / 'manifest.json'} is damaged", got=error, fix=_FIX) from error
+    if newer:
+        raise RunError(
+            f"the run in {folder} was written by a newer gatelab",
+            expected=f"format {FORMAT} or older",
+            got=f"format {manifest['format']} of gatelab {manifest.get('gatelab', 'unknown')}",
+            fix="upgrade gatelab: pip install --upgrade gatelab",
+        )
+    if "config.toml" not in names:
+        raise RunError(f"{folder / 'manifest.json'} is damaged", got="it names no config.toml", fix=_FIX)
+    return manifest
+
+
+def _check(path: Path, facts: Mapping[str, Any]) -> None:
+    if not path.exists():
+        raise RunError(f"{path} is missing", fix=_FIX)
+    if (size := path.stat().st_size) < facts["bytes"]:
+        raise RunError(f"{path} is cut short", expected=f"{facts['bytes']} bytes", got=f"{size} bytes", fix=_FIX)
+    if digest(path) != facts["sha256"]:
+        raise RunError(f"{path} was altered after it was written", expected=f"SHA-256 {facts['sha256']}", fix=_FIX)
+
+
+_FIX = "copy the folder back from where it was whole, or train again into another folder"
