@@ -33,7 +33,8 @@ def render(page: Page) -> str:
     """
     pictures = count(1)
     sections = [(f"section-{at}", _section(section, pictures)) for at, section in enumerate(page.sections, 1)]
-    return _template().render(page=page, sections=sections, css=Markup(palette.css() + "\n" + _packaged("page.css")))
+    style = Markup(palette.css() + "\n" + _packaged("page.css"))
+    return _template().render(page=page, sections=sections, css=style, fact_columns=_fact_columns(len(page.facts)))
 
 
 def save(page: Page, path: str | os.PathLike[str]) -> None:
@@ -56,6 +57,11 @@ def _template() -> Any:
 
 def _finalized(value: Any) -> Any:
     return value if isinstance(value, Markup) else clean(number(value))
+
+
+def _fact_columns(count: int) -> int:
+    """Up to five cards in a row; more in rows of three or four, as evenly as can be."""
+    return count if count <= 5 else -(-count // -(-count // 4))
 
 
 def _section(section: Section, pictures: Iterator[int]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gatelab.core.errors import InputError, nearest
 
@@ -46,23 +46,30 @@ PALETTE: dict[str, Shade] = {
 CYCLE = ("violet", "ochre", "sky", "rose", "stone", "lstm", "gru", "rnn")
 """Colours of names that are not well known, in order of appearance; those of the cells come last."""
 
-BASELINES = (
-    "last value",
-    "naive",
-    "seasonal naive",
-    "drift",
-    "linear",
-    "linear autoregression",
-    "ets",
-    "arima",
-    "mean",
-    "majority",
-    "chance",
+_DASHES: tuple[Any, ...] = (
+    (0, (6, 2.5)),
+    (0, (1.2, 1.8)),
+    (0, (6, 2, 1.2, 2)),
+    (0, (2.6, 1.6)),
+    (0, (11, 3)),
+    (0, (5, 1.6, 1, 1.6, 1, 1.6)),
 )
-"""Names drawn in grey."""
+_MARKERS = ("D", "v", "<", "s", "P", "X", "^", ">", "o")
 
-_DASHES = ((0, (6, 2.5)), (0, (1.2, 1.8)), (0, (6, 2, 1.2, 2)), (0, (3, 1.5)), (0, (9, 3)))
-_MARKERS = ("D", "s", "^", "v", "P", "X", "<", ">")
+BASELINES = {
+    "last value": 0,
+    "naive": 0,
+    "seasonal naive": 1,
+    "drift": 2,
+    "linear": 3,
+    "linear autoregression": 3,
+    "ets": 4,
+    "arima": 5,
+    "mean": 4,
+    "majority": 4,
+    "chance": 5,
+}
+"""Names drawn in grey, with the place of their dash and marker."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,8 @@ class Style:
     """How a name is drawn."""
 
     colour: str
-    dash: str | tuple = "-"
+    dash: Any = "-"
+    """A line style as matplotlib takes it."""
     marker: str = "o"
 
 
@@ -85,13 +93,12 @@ def well_known(name: str) -> Style | None:
     """The style of a name that has one: a cell, also as "LSTM 32" or "lstm, seed 3", the truth or a baseline."""
     folded = name.casefold().strip()
     if cell := re.search(r"(?<![a-z0-9])(rnn|lstm|gru)(?![a-z0-9])", folded):
-        return Style(cell[1])
+        return Style(cell[1], marker={"rnn": "^", "lstm": "s", "gru": "o"}[cell[1]])
     if re.match(r"(truth|observed|actual)\b", folded):
         return Style("truth")
     stem = re.split(r"\s*[(,:]", folded.removeprefix("baseline").lstrip(" :"))[0]
     if stem in BASELINES:
-        place = BASELINES.index(stem)
-        return Style("grey", _DASHES[place % len(_DASHES)], _MARKERS[place % len(_MARKERS)])
+        return Style("grey", _DASHES[BASELINES[stem]], _MARKERS[BASELINES[stem]])
     return Style("grey", _DASHES[0], _MARKERS[0]) if folded.startswith("baseline") else None
 
 
@@ -107,7 +114,8 @@ def styles(names: list[str]) -> list[Style]:
 def _cycled(place: int, free: list[str]) -> Style:
     """The next colour; once all are used, the same colours again with another dash."""
     turn, at = divmod(place, len(free))
-    return Style(free[at], "-" if turn == 0 else _DASHES[(turn - 1) % len(_DASHES)])
+    dash = "-" if turn == 0 else _DASHES[(turn - 1) % len(_DASHES)]
+    return Style(free[at], dash, _MARKERS[-1 - place % len(_MARKERS)])
 
 
 def css() -> str:

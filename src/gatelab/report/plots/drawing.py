@@ -49,6 +49,8 @@ class Canvas:
 
 
 WIDE = Canvas("wide", 760, 104)
+SQUARE = Canvas("wide", 470, 64)
+"""For what would be stretched over the whole width."""
 NARROW = Canvas("narrow", 350, 46)
 
 THEME: dict[str, Any] = {
@@ -81,12 +83,14 @@ THEME: dict[str, Any] = {
     "ytick.major.size": 0,
     "ytick.major.pad": 6,
     "lines.linewidth": 1.8,
+    "path.simplify": False,
     "lines.solid_joinstyle": "round",
     "legend.frameon": False,
     "legend.borderaxespad": 0,
     "legend.handlelength": 1.8,
     "figure.constrained_layout.h_pad": 4 / 72,
     "figure.constrained_layout.w_pad": 4 / 72,
+    "figure.constrained_layout.hspace": 0.08,
     **{key: light("ink") for key in ("text.color", "axes.titlecolor")},
     **{key: light("muted") for key in ("axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor")},
     **{key: light("rule") for key in ("axes.edgecolor", "grid.color", "xtick.color", "ytick.color")},
@@ -106,10 +110,10 @@ def theme() -> Iterator[None]:
         yield
 
 
-def svg_of(draw: Callable[[Canvas], Figure], title: str) -> str:
+def svg_of(draw: Callable[[Canvas], Figure], title: str, wide: Canvas = WIDE) -> str:
     """One ``<svg>`` holding what ``draw`` makes for a wide and for a narrow page; the same input, the same text."""
     with theme():
-        figures = [(canvas, draw(canvas)) for canvas in (WIDE, NARROW)]
+        figures = [(canvas, draw(canvas)) for canvas in (wide, NARROW)]
         layouts = [(canvas, _adapted(_exported(figure))) for canvas, figure in figures]
     content = b"".join(ElementTree.tostring(layout) for _, layout in layouts)
     prefix = "g" + hashlib.sha256(content).hexdigest()[:10]
@@ -129,6 +133,7 @@ def _root_attributes(prefix: str, title: str, layouts: list) -> dict[str, str]:
     (_, _, width, height), (_, _, narrow_width, narrow_height) = (
         [float(value) for value in layout.get("viewBox").split()] for _, layout in layouts
     )
+    shape = f"--wide:{width:g}/{height:g};--narrow:{narrow_width:g}/{narrow_height:g}"
     return {
         "xmlns": "http://www.w3.org/2000/svg",
         "class": "plot",
@@ -137,7 +142,7 @@ def _root_attributes(prefix: str, title: str, layouts: list) -> dict[str, str]:
         "aria-label": label(title or "plot", 200),
         "width": f"{width:g}",
         "height": f"{height:g}",
-        "style": f"--wide:{width:g}/{height:g};--narrow:{narrow_width:g}/{narrow_height:g}",
+        "style": f"--share:{width / WIDE.width:.0%};{shape}",
         "font-family": "system-ui,sans-serif",
         "stroke-linejoin": "round",
     }
@@ -211,7 +216,9 @@ def legend(figure: Figure, canvas: Canvas, handles: Sequence, names: Sequence[st
 
 def _legend_columns(canvas: Canvas, names: Sequence[str]) -> int:
     longest = max((len(label(name)) for name in names), default=1)
-    return max(1, min(canvas.columns // (longest + 6), len(names), 6))
+    most = max(1, min(canvas.columns // (longest + 6), len(names), 6))
+    rows = -(-len(names) // most)
+    return -(-len(names) // rows)
 
 
 def legend_height(canvas: Canvas, names: Sequence[str]) -> float:

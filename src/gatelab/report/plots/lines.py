@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,13 +12,18 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from gatelab.core.errors import InputError
 from gatelab.report.palette import Style, light, styles
 from gatelab.report.plots import reduction
-from gatelab.report.plots.drawing import Canvas, legend, legend_height, svg_of, title_axes
+from gatelab.report.plots.drawing import WIDE, Canvas, legend, legend_height, svg_of, title_axes
 from gatelab.report.text import label as one_line
+from gatelab.report.text import number
+
+
+_FEW = 250
+"""Points up to which each has its marker."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,32 +81,51 @@ def panels(parts: Sequence[Panel], columns: int = 2, *, height: float = 230) -> 
     Raises:
         InputError: nothing to draw, or lengths or kinds of axes that do not match.
     """
-    drawn = [[_Checked.of(line) for line in panel.lines] for panel in parts]
-    if not parts or not all(any(line.drawable for line in lines) for lines in drawn):
-        raise InputError("there is nothing to plot", expected="at least one finite value in each panel")
-    for lines in drawn:
-        if len({np.issubdtype(line.x.dtype, np.datetime64) for line in lines}) > 1:
-            raise InputError("lines with dates and lines with numbers cannot share an x axis")
+    return draw_panels(parts, columns, height)
+
+
+def draw_panels(
+    parts: Sequence[Panel],
+    columns: int,
+    height: float,
+    *,
+    wide: Canvas = WIDE,
+    finish: Callable[[Axes], None] = lambda axes: None,
+) -> str:
+    """``panels``, on a canvas of choice and with ``finish`` called on each pair of axes."""
+    drawn = [[_Checked.of(line, panel.log_y) for line in panel.lines] for panel in parts]
+    _refuse_undrawable(drawn)
     names = list(dict.fromkeys(line.label for lines in drawn for line in lines))
     chosen = dict(zip(names, styles(names), strict=True))
+    legend_wanted = names != [""]
 
     def draw(canvas: Canvas) -> Figure:
         across = 1 if canvas.narrow else min(columns, len(parts))
         rows = -(-len(parts) // across)
-        one_name = len(names) == 1 and not names[0]
-        below = 0 if one_name else legend_height(canvas, names)
+        below = legend_height(canvas, names) if legend_wanted else 0
         figure = canvas.figure(rows * height * (0.85 if canvas.narrow else 1) + below)
         grid = figure.subplots(rows, across, squeeze=False)
         handles: dict[str, Any] = {}
         for axes, panel, lines in zip(grid.flat, parts, drawn, strict=False):
             handles = _draw_panel(axes, panel, lines, chosen, canvas, across) | handles
+            finish(axes)
         for axes in grid.flat[len(parts) :]:
             axes.set_visible(False)
-        if not one_name:
+        if legend_wanted:
             legend(figure, canvas, [handles[name] for name in names], names)
         return figure
 
-    return svg_of(draw, "; ".join(panel.title for panel in parts if panel.title))
+    return svg_of(draw, "; ".join(panel.title for panel in parts if panel.title), wide)
+
+
+def _refuse_undrawable(drawn: list[list[_Checked]]) -> None:
+    if not drawn or not all(any(line.drawable for line in lines) for lines in drawn):
+        raise InputError(
+            "there is nothing to plot", expected="at least one finite value in each panel (above 0 on a log axis)"
+        )
+    for lines in drawn:
+        if len({line.x.dtype.kind for line in lines}) > 1:
+            raise InputError("lines with dates and lines with numbers cannot share an x axis")
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,20 +144,21 @@ class _Checked:
         return any(np.isfinite(array).any() for array in (self.y, *(end for band in self.bands for end in band)))
 
     @classmethod
-    def of(cls, line: Line) -> _Checked:
+    def of(cls, line: Line, log_y: bool) -> _Checked:
         name = one_line(line.label)
-        y = reduction.values(line.y, f"the values of {name!r}")  # (N,)
+        y = reduction.values(line.y, f"the values of {name!r}", positive=log_y)  # (N,)
         x = reduction.places(line.x, len(y), f"the x axis of {name!r}")  # (N,)
         if (line.low is None) != (line.high is None):
             raise InputError(f"the band of {name!r} has one end only", expected="low and high together")
         pairs = [*line.bands] + ([(line.low, line.high)] if line.low is not None else [])
-        ends = [tuple(reduction.values(end, f"a band of {name!r}") for end in pair) for pair in pairs]
+        ends = [[reduction.values(end, f"a band of {name!r}", positive=log_y) for end in pair] for pair in pairs]
         for array in (x, *(end for pair in ends for end in pair)):
             if len(array) != len(y):
                 raise InputError(f"the arrays of {name!r} differ in length", expected=len(y), got=len(array))
-        known = ~(np.isnat(x) if x.dtype.kind == "M" else np.isnan(x))  # (N,)
+        known = ~np.isnat(x) if x.dtype.kind == "M" else ~np.isnan(x)  # (N,)
         bands = [(low[known], high[known]) for low, high in ends]
-        return cls(name, x[known], y[known], bands, line.style, line.colour)
+        empty = not any(np.isfinite(array[known]).any() for array in (y, *(end for pair in ends for end in pair)))
+        return cls(f"{name} (no values)" if empty else name, x[known], y[known], bands, line.style, line.colour)
 
 
 def _draw_panel(
@@ -143,7 +168,9 @@ def _draw_panel(
     pixels = canvas.width // across
     if panel.log_y:
         axes.set_yscale("log", nonpositive="mask")
-    _draw_spans(axes, panel.spans)
+        _plain_log_ticks(axes, lines)
+    for span in panel.spans:
+        _draw_span(axes, span, lines[0].x.dtype.kind)
     handles = {line.label: _draw_line(axes, line, chosen[line.label], pixels) for line in lines}
     first = next(line for line in lines if line.drawable)
     if first.x.dtype.kind == "M":
@@ -156,30 +183,40 @@ def _draw_panel(
     return handles
 
 
-def _draw_spans(axes: Axes, spans: Sequence[tuple]) -> None:
-    for start, end, *name in spans:
-        axes.axvspan(start, end, color=light("muted"), alpha=0.13, linewidth=0)
-        if name:
-            axes.annotate(
-                one_line(name[0], 40),
-                (start, 1),
-                xycoords=("data", "axes fraction"),
-                xytext=(4, -4),
-                textcoords="offset points",
-                va="top",
-                color=light("muted"),
-            )
+def _plain_log_ticks(axes: Axes, lines: list[_Checked]) -> None:
+    """Ticks at 1, 2 and 5 over few decades, at powers of ten over many, as plain numbers."""
+    finite = np.concatenate([line.y[np.isfinite(line.y)] for line in lines])  # (N,)
+    few = finite.size == 0 or finite.max() / finite.min() < 300
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=8))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 3)))
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
-def _draw_line(axes: Axes, line: _Checked, style: Style, pixels: int) -> Artist | tuple:
+def _draw_span(axes: Axes, span: tuple, kind: str) -> None:
+    (start, end), name = reduction.places(list(span[:2]), 2, "a span"), span[2:]
+    if (np.asarray(start).dtype.kind == "M") != (kind == "M"):
+        raise InputError("a span does not fit the x axis", expected="dates" if kind == "M" else "numbers", got=span)
+    axes.axvspan(start, end, color=light("muted"), alpha=0.13, linewidth=0)
+    if name:
+        axes.annotate(
+            one_line(name[0], 40),
+            (start, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(4, -4),
+            textcoords="offset points",
+            va="top",
+            color=light("muted"),
+        )
+
+
+def _draw_line(axes: Axes, line: _Checked, style: Style, pixels: int) -> Artist:
     """Draws a line with its bands; gives what stands for it in the legend."""
     colour = light(line.colour or style.colour)
     for low, high in line.bands:
         x, low, high = reduction.reduced_band(line.x, low, high, pixels)
         axes.fill_between(x, low, high, color=colour, alpha=0.28 / max(len(line.bands), 1) + 0.04, linewidth=0)
     if line.style == "points":
-        x, y = reduction.reduced_points(*_present(line.x, line.y), cells=pixels // 2)
-        return axes.plot(x, y, linestyle="none", marker=style.marker, markersize=4.5, color=colour, alpha=0.85)[0]
+        return _draw_points(axes, *_present(line.x, line.y), style.marker, colour, pixels)
     dash = (0, (5, 2.5)) if line.style == "dashed" and style.dash == "-" else style.dash
     x, y = reduction.reduced(line.x, line.y, pixels)
     axes.plot(x, y, linestyle=dash, color=colour)
@@ -187,6 +224,18 @@ def _draw_line(axes: Axes, line: _Checked, style: Style, pixels: int) -> Artist 
     if alone.any():
         axes.plot(x[alone], y[alone], linestyle="none", marker="o", markersize=3.5, color=colour)
     return Line2D([], [], linestyle=dash, color=colour)
+
+
+def _draw_points(axes: Axes, x: np.ndarray, y: np.ndarray, marker: str, colour: str, pixels: int) -> Artist:
+    """Markers where they are few; else round dots as strokes of no length, a tenth of the text in an SVG."""
+    x, y = reduction.reduced_points(x, y, cells=pixels // 4)
+    look: dict[str, Any] = {"color": colour, "alpha": 0.8}
+    if len(x) <= _FEW:
+        return axes.plot(x, y, linestyle="none", marker=marker, markersize=5, markeredgewidth=0, **look)[0]
+    gaps = np.full(len(y), np.nan)  # (N,)
+    across = np.repeat(x, 3)  # (3N,)
+    axes.plot(across, np.stack([y, y, gaps], axis=1).ravel(), linewidth=4, solid_capstyle="round", **look)
+    return Line2D([], [], linestyle="none", marker="o", markersize=5, markeredgewidth=0, **look)
 
 
 def _present(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

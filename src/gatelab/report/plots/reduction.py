@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ LARGEST = 1e150
 """Greater magnitudes are drawn as gaps: the squares that a layout takes of them would overflow."""
 
 
-def values(data: Any, what: str) -> np.ndarray:
-    """``data`` as float64 ``(N,)``; infinite and absurdly large values are NaN, that is, gaps.
+def values(data: Any, what: str, positive: bool = False) -> np.ndarray:
+    """``data`` as float64 ``(N,)``; infinite and absurdly large values, and those not above 0 where all must be
+    ``positive``, are NaN, that is, gaps.
 
     Raises:
         InputError: not a flat sequence of numbers.
@@ -26,7 +28,7 @@ def values(data: Any, what: str) -> np.ndarray:
     if array.ndim != 1:
         raise InputError(f"{what} cannot be plotted", expected="one dimension", got=f"shape {array.shape}")
     with np.errstate(invalid="ignore"):
-        array[~(np.abs(array) <= LARGEST)] = np.nan
+        array[~(np.abs(array) <= LARGEST) | (positive & (array <= 0))] = np.nan
     return array
 
 
@@ -42,7 +44,7 @@ def places(data: Any, count: int, what: str) -> np.ndarray:
     array = np.asarray(data)
     if np.issubdtype(array.dtype, np.datetime64):
         return array.astype("datetime64[ns]" if array.dtype == "datetime64[ns]" else "datetime64[us]")  # (N,)
-    if array.dtype == object and array.size and hasattr(array.flat[0], "year"):
+    if array.dtype == object and array.size and isinstance(array.flat[0], date):
         return pd.DatetimeIndex(array.ravel()).tz_localize(None).to_numpy()  # (N,)
     return values(array, what)
 
