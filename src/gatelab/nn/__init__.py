@@ -1,21 +1,24 @@
 """PyTorch layers: ``torch.nn``'s RNN, LSTM and GRU, opened up, and what sequences of unequal length need."""
 
-from gatelab.nn.build import recurrent
+from gatelab.nn.build import initialise, recurrent
 from gatelab.nn.convert import from_torch
-from gatelab.nn.layers import GRU, LSTM, RNN, ShapeError
+from gatelab.nn.layers import GRU, LSTM, RNN, Recurrent, ShapeError
 from gatelab.nn.masking import compact, final_state, lengths_to_mask, spread
-from gatelab.nn.tracing import Sweep, Trace, trace
+from gatelab.nn.tracing import Call, Scan, Trace, trace
 
 __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "Call",
+    "Recurrent",
+    "Scan",
     "ShapeError",
-    "Sweep",
     "Trace",
     "compact",
     "final_state",
     "from_torch",
+    "initialise",
     "lengths_to_mask",
     "recurrent",
     "spread",

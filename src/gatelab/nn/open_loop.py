@@ -20,13 +20,15 @@ from torch import Tensor
 from torch.nn.functional import dropout, linear
 from torch.nn.utils.rnn import PackedSequence
 
+from gatelab.cells.sequence import layer_names
+
 if TYPE_CHECKING:
     from gatelab.nn.layers import Recurrent
 
 STATES = ("h", "c")  # their names; a cell has the first or both
 State = tuple[Tensor, ...]  # (h,) or (h, c), each (B, H)
 Record = Mapping[str, Tensor]  # what a step computed on its way, by name, each (B, H)
-Observer = Callable[[int, int, int, State, Record], None]  # (layer, direction, step, state after it, record)
+Observer = Callable[[str, int, State, Record], None]  # (layer name such as "l0_reverse", step, state after it, record)
 
 
 class Weights(NamedTuple):
@@ -47,29 +49,29 @@ Step = Callable[[Weights, Tensor, State], tuple[State, Record]]
 
 def rnn_step(w: Weights, a: Tensor, state: State) -> tuple[State, Record]:
     """Vanilla network with tanh."""
-    pre_n = a + linear(state[0], w.weight_hh, w.bias_hh)  # (B, H)
-    n = pre_n.tanh()  # (B, H)
-    return (n,), {"n": n, "pre_n": pre_n}
+    zn = a + linear(state[0], w.weight_hh, w.bias_hh)  # (B, H)
+    n = zn.tanh()  # (B, H)
+    return (n,), {"n": n, "zn": zn}
 
 
 def rnn_relu_step(w: Weights, a: Tensor, state: State) -> tuple[State, Record]:
     """Vanilla network with ReLU."""
-    pre_n = a + linear(state[0], w.weight_hh, w.bias_hh)  # (B, H)
-    n = pre_n.relu()  # (B, H)
-    return (n,), {"n": n, "pre_n": pre_n}
+    zn = a + linear(state[0], w.weight_hh, w.bias_hh)  # (B, H)
+    n = zn.relu()  # (B, H)
+    return (n,), {"n": n, "zn": zn}
 
 
 def lstm_step(w: Weights, a: Tensor, state: State) -> tuple[State, Record]:
     """Long short-term memory; ``weight_hr`` makes it the LSTM with projection (Sak et al. 2014, arXiv:1402.1128)."""
     h, c = state  # (B, P or H), (B, H)
-    pre_i, pre_f, pre_g, pre_o = (a + linear(h, w.weight_hh, w.bias_hh)).chunk(4, dim=1)  # (B, H) each
-    i, f, g, o = pre_i.sigmoid(), pre_f.sigmoid(), pre_g.tanh(), pre_o.sigmoid()  # (B, H) each
+    zi, zf, zg, zo = (a + linear(h, w.weight_hh, w.bias_hh)).chunk(4, dim=1)  # (B, H) each
+    i, f, g, o = zi.sigmoid(), zf.sigmoid(), zg.tanh(), zo.sigmoid()  # (B, H) each
     c = f * c + i * g  # (B, H)
     tanh_c = c.tanh()  # (B, H)
     h = o * tanh_c  # (B, H)
     if w.weight_hr is not None:
         h = linear(h, w.weight_hr)  # (B, P)
-    pre = {"pre_i": pre_i, "pre_f": pre_f, "pre_g": pre_g, "pre_o": pre_o}
+    pre = {"zi": zi, "zf": zf, "zg": zg, "zo": zo}
     return (h, c), {"i": i, "f": f, "g": g, "o": o, "tanh_c": tanh_c, **pre}
 
 
@@ -78,11 +80,11 @@ def gru_step(w: Weights, a: Tensor, state: State) -> tuple[State, Record]:
     (h,) = state  # (B, H)
     xr, xz, xn = a.chunk(3, dim=1)  # (B, H) each
     hr, hz, hn = linear(h, w.weight_hh, w.bias_hh).chunk(3, dim=1)  # (B, H) each
-    pre_r, pre_z = xr + hr, xz + hz  # (B, H) each
-    r, z = pre_r.sigmoid(), pre_z.sigmoid()  # (B, H) each
-    pre_n = xn + r * hn  # (B, H)
-    n = pre_n.tanh()  # (B, H)
-    record = {"r": r, "z": z, "n": n, "hn": hn, "pre_r": pre_r, "pre_z": pre_z, "pre_n": pre_n}
+    zr, zz = xr + hr, xz + hz  # (B, H) each
+    r, z = zr.sigmoid(), zz.sigmoid()  # (B, H) each
+    zn = xn + r * hn  # (B, H)
+    n = zn.tanh()  # (B, H)
+    record = {"r": r, "z": z, "n": n, "hn": hn, "zr": zr, "zz": zz, "zn": zn}
     return ((1 - z) * n + z * h,), record
 
 
@@ -93,12 +95,12 @@ def gru_reset_before_step(w: Weights, a: Tensor, state: State) -> tuple[State, R
     b_gates, b_candidate = (None, None) if w.bias_hh is None else (w.bias_hh[gates], w.bias_hh[candidate])
     xr, xz, xn = a.chunk(3, dim=1)  # (B, H) each
     hr, hz = linear(h, w.weight_hh[gates], b_gates).chunk(2, dim=1)  # (B, H) each
-    pre_r, pre_z = xr + hr, xz + hz  # (B, H) each
-    r, z = pre_r.sigmoid(), pre_z.sigmoid()  # (B, H) each
+    zr, zz = xr + hr, xz + hz  # (B, H) each
+    r, z = zr.sigmoid(), zz.sigmoid()  # (B, H) each
     rh = r * h  # (B, H)
-    pre_n = xn + linear(rh, w.weight_hh[candidate], b_candidate)  # (B, H)
-    n = pre_n.tanh()  # (B, H)
-    record = {"r": r, "z": z, "n": n, "rh": rh, "pre_r": pre_r, "pre_z": pre_z, "pre_n": pre_n}
+    zn = xn + linear(rh, w.weight_hh[candidate], b_candidate)  # (B, H)
+    n = zn.tanh()  # (B, H)
+    record = {"r": r, "z": z, "n": n, "rh": rh, "zr": zr, "zz": zz, "zn": zn}
     return ((1 - z) * n + z * h,), record
 
 
@@ -111,7 +113,7 @@ STEPS: Mapping[str, Step] = {
 }
 """The step of every cell of ``gatelab.cells.CELLS``, which holds the equations, in torch operations.
 
-It records what the NumPy cell records under the same names; the pre-activations one by one, ``pre_`` and the gate.
+It records what a trace of the NumPy cell holds, under the same names: gates (``f``) and their pre-activations (``zf``).
 """
 
 
@@ -126,54 +128,47 @@ def run(layer: Recurrent, input: Tensor | PackedSequence, hx=None, observe: Obse
     """
     rows, batch_sizes = _rows_of(layer, input), batch_sizes_of(layer, input)  # (N, I), T integers
     initial = _initial_state(layer, input, hx, rows, batch_sizes[0])  # (L·D, B, H) each
-    directions = 2 if layer.bidirectional else 1
     final: list[State] = []
-    for index in range(layer.num_layers):
+    for index, names in enumerate(layer_names(layer.num_layers, layer.bidirectional)):
         if index > 0:
             rows = dropout(rows, layer.dropout, layer.training)  # (N, D·H)
         outputs = []
-        for direction in range(directions):
-            state = tuple(s[index * directions + direction] for s in initial)  # (B, H) each
-            note = None if observe is None else _noting(observe, index, direction)
-            output, state = _sweep(layer, index, direction, rows, batch_sizes, state, note)
+        for name in names:
+            state = tuple(s[len(final)] for s in initial)  # (B, H) each
+            output, state = _scan(layer, name, rows, batch_sizes, state, observe)
             outputs.append(output)
             final.append(state)
-        rows = torch.cat(outputs, dim=1) if directions == 2 else outputs[0]  # (N, D·H)
+        rows = torch.cat(outputs, dim=1)  # (N, D·H)
     states = tuple(torch.stack(s) for s in zip(*final, strict=True))  # (L·D, B, H) each
     return _as_given(layer, input, rows, states)
 
 
-def _noting(observe: Observer, index: int, direction: int) -> Callable[[int, State, Record], None]:
-    return lambda t, state, record: observe(index, direction, t, state, record)
-
-
-def _sweep(layer, index, direction, rows, batch_sizes, state, note) -> tuple[Tensor, State]:
+def _scan(
+    layer: Recurrent, name: str, rows: Tensor, batch_sizes: list[int], state: State, observe: Observer | None
+) -> tuple[Tensor, State]:
     """One layer over all steps in one direction: ``rows (N, I)`` give the outputs ``(N, H)`` and the last state.
 
     A sequence that has ended keeps its state while longer ones go on; backwards, a sequence keeps its initial state
     until its own last step comes by.
     """
-    w = weights_of(layer, index, direction)
-    step = STEPS[layer.cell]
+    step, w = STEPS[layer.cell], weights_of(layer, name)
     a = linear(rows, w.weight_ih, w.bias_ih).split(batch_sizes)  # T times (B_t, G·H)
-    outputs: list[Tensor] = [rows] * len(batch_sizes)
+    outputs: list[Tensor] = list(a)
     order = range(len(batch_sizes))
-    for t in reversed(order) if direction else order:
+    for t in reversed(order) if name.endswith("_reverse") else order:
         size = batch_sizes[t]
         new, record = step(w, a[t], tuple(s[:size] for s in state))  # (B_t, H) each
-        if note is not None:
-            note(t, new, record)
+        if observe is not None:
+            observe(name, t, new, record)
         outputs[t] = new[0]
         state = tuple(n if size == len(s) else torch.cat([n, s[size:]]) for n, s in zip(new, state, strict=True))
     return torch.cat(outputs), state
 
 
-def weights_of(layer: Recurrent, index: int, direction: int) -> Weights:
-    """The parameters of stacked layer ``index``, direction 0 (forwards) or 1 (backwards), as they are now."""
-    suffix = f"_l{index}" + ("_reverse" if direction else "")
-    weight_ih, weight_hh = getattr(layer, "weight_ih" + suffix), getattr(layer, "weight_hh" + suffix)
-    optional = (getattr(layer, name + suffix, None) for name in ("bias_ih", "bias_hh", "weight_hr"))
-    return Weights(weight_ih, weight_hh, *optional)
+def weights_of(layer: Recurrent, name: str) -> Weights:
+    """The parameters of the stacked layer and direction ``name`` (``l0``, ``l0_reverse``, …) as they are now."""
+    weight_ih, weight_hh = getattr(layer, f"weight_ih_{name}"), getattr(layer, f"weight_hh_{name}")
+    return Weights(weight_ih, weight_hh, *(getattr(layer, f"{key}_{name}", None) for key in Weights._fields[2:]))
 
 
 def batch_sizes_of(layer: Recurrent, input: Tensor | PackedSequence) -> list[int]:

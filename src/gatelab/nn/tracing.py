@@ -3,9 +3,12 @@
     with gatelab.nn.trace(model) as trace:
         loss = criterion(model(x), y)
         loss.backward()
-    sweep = trace.sweep("encoder")          # one stacked layer in one direction
-    sweep["f"]                              # (T, B, H) forget gates
-    sweep.gradient_norm("h")                # (T, B) ‖∂loss/∂h_k‖
+    trace["encoder"]["l0"]["f"]                   # (T, B, H) forget gates of the module called "encoder"
+    trace["encoder"]["l0"]["zf"]                  # (T, B, H) what went into their sigmoid
+    trace["encoder"]["l0"]["dc"]                  # (T, B, H) ∂loss/∂c_k
+    trace["encoder"].gradient_norm("l0", "h")     # (T, B) ‖∂loss/∂h_k‖
+
+Names are those of ``gatelab.cells.Trace``.
 
 While the context is open the model's gatelab layers run in the open loop, and afterwards as before: a layer that is
 not traced carries no hook and no flag. What the model returns differs from the untraced pass only by rounding. In
@@ -20,19 +23,23 @@ T time, B batch, H hidden, L layers, D directions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from gatelab.cells.cell import CELLS
 from gatelab.core.errors import InputError, nearest
 from gatelab.nn import open_loop
 from gatelab.nn.layers import Recurrent, check_shapes
 
+Entry = TypeVar("Entry")
 
-class Sweep:
+
+class Scan:
     """What one stacked layer computed in one direction, in one call of its module.
 
     Arrays are time-major whatever the module's ``batch_first`` is, and the items stand in the caller's order. Where
@@ -54,19 +61,14 @@ class Sweep:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Everything recorded: states (h, c), gates, and pre-activations (``pre_`` and the gate)."""
+        """Everything recorded: states (``h``, ``c``), gates (``f``) and pre-activations (``zf``)."""
         return tuple(self.steps)
 
-    @property
-    def lengths(self) -> Tensor:
-        """Steps of each item, ``(B,)``."""
-        sizes = torch.tensor(self._batch_sizes)  # (T,)
-        lengths = (sizes.unsqueeze(1) > torch.arange(self._batch_sizes[0])).sum(dim=0)  # (B,)
-        return lengths if self._unsorted is None else lengths[self._unsorted.cpu()]
-
     def __getitem__(self, name: str) -> Tensor:
-        """The values of ``name``, ``(T, B, H)``, outside the graph; ``pre`` gives all gates' pre-activations."""
-        return self._padded(name, lambda value: value)
+        """The values of ``name``, ``(T, B, H)``, outside the graph; with ``d`` before the name, ``gradient``."""
+        if name not in self.steps and name[:1] == "d":
+            return self.gradient(name[1:])
+        return self._padded(self._of(name))
 
     def gradient(self, name: str) -> Tensor:
         """∂loss/∂name at every step, ``(T, B, H)``: in all, through every later use. Passes backward add up.
@@ -74,15 +76,15 @@ class Sweep:
         Raises:
             InputError: no backward pass has reached this layer.
         """
-        values = [value for kept in self.steps.values() for value in kept]
-        if all(value.grad is None for value in values):
+        values = self._of(name)
+        if all(value.grad is None for kept in self.steps.values() for value in kept):
             raise InputError(
                 "there are no gradients in this trace",
                 expected="a backward pass from a loss that depends on this layer, with gradients enabled",
                 got="a forward pass alone" if values[0].requires_grad else "a forward pass without gradients",
                 fix="call loss.backward() before asking, outside torch.no_grad()",
             )
-        return self._padded(name, lambda value: torch.zeros_like(value) if value.grad is None else value.grad)
+        return self._padded([torch.zeros_like(value) if value.grad is None else value.grad for value in values])
 
     def gradient_norm(self, name: str = "h", per_item: bool = True) -> Tensor:
         """‖∂loss/∂name_k‖ for every step k: ``(T, B)`` per item, or ``(T,)`` over the whole batch.
@@ -92,18 +94,38 @@ class Sweep:
         gradient = self.gradient(name)  # (T, B, H)
         return gradient.norm(dim=2) if per_item else gradient.nan_to_num(nan=0.0).flatten(1).norm(dim=1)
 
-    def _padded(self, name: str, read: Callable[[Tensor], Tensor]) -> Tensor:
-        blocks = [entry for entry in self.steps if entry.startswith("pre_")] if name == "pre" else [name]
-        if blocks[0] not in self.steps:
-            raise InputError(
-                f"the trace has no {name!r}", expected=f"one of {', '.join(self.steps)}", fix=nearest(name, self.steps)
-            )
-        columns = (self.steps[block] for block in blocks)
-        rows = [torch.cat([read(value) for value in step], dim=1) for step in zip(*columns, strict=True)]  # (B_t, H)
-        full = rows[0].new_full((len(rows), *rows[0].shape), float("nan"))  # (T, B, H)
+    def _of(self, name: str) -> list[Tensor]:
+        return _entry(self.steps, name, "the trace of this layer")
+
+    def _padded(self, rows: list[Tensor]) -> Tensor:
+        full = rows[0].new_full((len(rows), self._batch_sizes[0], rows[0].shape[1]), float("nan"))  # (T, B, H)
         for t, row in enumerate(rows):
             full[t, : len(row)] = row.detach()
         return full if self._unsorted is None else full.index_select(1, self._unsorted)
+
+
+class Call:
+    """What a module computed in one call: the ``Scan`` of each stacked layer and direction by name."""
+
+    def __init__(self, cell: str, batch_sizes: list[int], unsorted: Tensor | None):
+        self.cell = CELLS[cell]
+        """The cell; its ``quantities`` say what each name means."""
+        self.layers: dict[str, Scan] = {}
+        """``l0``, ``l0_reverse``, ``l1``, …"""
+        self._batch = batch_sizes, unsorted
+
+    def observe(self, layer: str, t: int, state: open_loop.State, record: open_loop.Record) -> None:
+        """Keeps a step; called by the open loop."""
+        if layer not in self.layers:
+            self.layers[layer] = Scan(*self._batch)
+        self.layers[layer].add(t, dict(record) | dict(zip(open_loop.STATES, state, strict=False)))
+
+    def __getitem__(self, layer: str) -> Scan:
+        return _entry(self.layers, layer, "the trace of this module")
+
+    def gradient_norm(self, layer: str = "l0", state: str = "h", per_item: bool = True) -> Tensor:
+        """``Scan.gradient_norm`` of one layer."""
+        return self[layer].gradient_norm(state, per_item)
 
 
 class Trace:
@@ -114,40 +136,45 @@ class Trace:
         """The traced modules; ``""`` is the model itself."""
         self.untraced = untraced
         """Layers of ``torch.nn`` in the model that cannot be traced; ``from_torch`` makes them traceable."""
-        self.calls: dict[str, list[dict[tuple[int, int], Sweep]]] = {name: [] for name in names}
-        """By module, for each call, the sweep of every (layer, direction)."""
+        self.calls: dict[str, list[Call]] = {name: [] for name in names}
+        """Every call of each module."""
 
-    def sweep(self, name: str | None = None, layer: int = 0, direction: int = 0, call: int = -1) -> Sweep:
-        """One stacked layer in one direction.
-
-        Args:
-            name: the module's name in the model; may be left out when only one was traced.
-            layer: 0 is the one that reads the input.
-            direction: 0 forwards, 1 backwards in time.
-            call: which call of the module; the last by default.
+    def __getitem__(self, name: str) -> Call:
+        """The last call of the module ``name``.
 
         Raises:
-            InputError: nothing of that name, layer, direction or call was recorded.
+            InputError: it is not there, or was not called.
         """
-        if name is None and len(self.names) == 1:
-            name = self.names[0]
-        known = ", ".join(repr(entry) for entry in self.names)
-        if name not in self.calls:
-            raise InputError(f"the trace has no module {name!r}", expected=f"one of {known}", fix="name the module")
-        calls = self.calls[name]
-        if not -len(calls) <= call < len(calls):
-            raise InputError(f"module {name!r} has no call {call}", got=f"{len(calls)} calls while it was traced")
-        if (layer, direction) not in calls[call]:
-            raise InputError(
-                f"module {name!r} has no layer {layer} in direction {direction}",
-                expected=f"(layer, direction) among {sorted(calls[call])}",
-            )
-        return calls[call][layer, direction]
+        calls = _entry(self.calls, name, "the trace")
+        if not calls:
+            raise InputError(f"module {name!r} was not called while it was traced", fix="run the model in the context")
+        return calls[-1]
+
+    @property
+    def only(self) -> Call:
+        """The last call of the one traced module, where there is one.
+
+        Raises:
+            InputError: the model has several.
+        """
+        if len(self.names) > 1:
+            raise InputError("the model has several traced modules", expected=f"one of {self.names}", fix="trace[name]")
+        return self[self.names[0]]
 
     def clear(self) -> None:
         """Forgets all calls so far, and their graphs."""
         for calls in self.calls.values():
             calls.clear()
+
+
+def _entry(table: Mapping[str, Entry], name: str, owner: str) -> Entry:
+    if name not in table:
+        raise InputError(
+            f"{owner} has no {name!r}",
+            expected=f"one of {', '.join(map(repr, table))}",
+            fix=f"did you mean {nearest(name, table)}?",
+        )
+    return table[name]
 
 
 class _TracedForward:
@@ -156,19 +183,13 @@ class _TracedForward:
     def __init__(self, layer: Recurrent):
         self.layer = layer
         self.before = vars(layer).get("forward")  # some other wrapper's, to be put back
-        self.listeners: list[list[dict[tuple[int, int], Sweep]]] = []
+        self.listeners: list[list[Call]] = []
 
     def __call__(self, input, hx=None):
         check_shapes(self.layer, input, hx)
-        call: dict[tuple[int, int], Sweep] = {}
-        sizes = open_loop.batch_sizes_of(self.layer, input)
         unsorted = input.unsorted_indices if isinstance(input, PackedSequence) else None
-
-        def observe(index: int, direction: int, t: int, state: open_loop.State, record: open_loop.Record) -> None:
-            sweep = call.setdefault((index, direction), Sweep(sizes, unsorted))
-            sweep.add(t, dict(zip(open_loop.STATES, state, strict=False)) | dict(record))
-
-        result = open_loop.run(self.layer, input, hx, observe)
+        call = Call(self.layer.cell, open_loop.batch_sizes_of(self.layer, input), unsorted)
+        result = open_loop.run(self.layer, input, hx, call.observe)
         for calls in self.listeners:
             calls.append(call)
         return result
