@@ -104,7 +104,9 @@ class Runner:
             suspects += begun
             stillborn = 0 if begun else stillborn + 1
             if stillborn == 3:
-                raise RunError("worker processes die before they begin a trial", fix="see the messages above; try --jobs 1")
+                raise RunError(
+                    "worker processes die before they begin a trial", fix="see the messages above; try --jobs 1"
+                )
         for trial in self._unfinished(suspects):
             self._alone(trial, measure)
         return {trial.id: record for trial in trials if (record := self.store.find(trial.id))}

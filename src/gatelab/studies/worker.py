@@ -62,7 +62,7 @@ class Heartbeat:
 
     def __call__(self, **progress: Any) -> None:
         self.last = time.monotonic()
-        if progress and self.last - self.written >= CHECK_SECONDS or self.written < 0:
+        if (progress and self.last - self.written >= CHECK_SECONDS) or self.written < 0:
             self.written = self.last
             self._write(progress)
 

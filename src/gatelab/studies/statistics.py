@@ -1,0 +1,108 @@
+"""Means over seeds with their intervals, and differences between cells seed by seed.
+
+The intervals speak of chance in training (initialisation, order of the data), on one and the same test part. They do not
+say how the result would carry over to other data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+LEVEL = 0.95
+Values = Mapping[int, float]
+"""A metric by seed."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean and its t-interval; without bounds where a single value allows none."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    count: int
+
+    def scaled(self, factor: float) -> Estimate:
+        """The estimate of ``factor`` times the quantity."""
+        if self.low is None or self.high is None:
+            return Estimate(self.mean * factor, None, None, self.count)
+        low, high = sorted((self.low * factor, self.high * factor))
+        return Estimate(self.mean * factor, low, high, self.count)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far ``a`` lies from ``b``, in the metric's units: ``a - b``."""
+
+    a: str
+    b: str
+    units: Estimate
+    percent: Estimate | None
+    """The same in percent of ``b``'s mean, taken as exact; ``None`` where that mean is not above zero."""
+    p: float | None
+    """Two-sided t-test that there is no difference; ``None`` with one seed."""
+    p_holm: float | None = None
+    """``p`` corrected for all comparisons made beside this one (Holm 1979)."""
+
+    @property
+    def found(self) -> bool:
+        """Whether chance in training is an unlikely explanation."""
+        return self.p_holm is not None and self.p_holm < 1 - LEVEL
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Mean and 95 % interval of Student's t over ``values``, one for each seed."""
+    array = np.asarray(values, dtype=float)  # (N,)
+    mean, count = float(array.mean()), len(array)
+    if count < 2:
+        return Estimate(mean, None, None, count)
+    half = float(stats.t.ppf((1 + LEVEL) / 2, count - 1) * array.std(ddof=1) / math.sqrt(count))
+    return Estimate(mean, mean - half, mean + half, count)
+
+
+def pairwise(cells: Mapping[str, Values]) -> list[Difference]:
+    """Every pair of cells, compared on the seeds that both finished; Holm's correction over all pairs."""
+    differences = []
+    for a, b in combinations(cells, 2):
+        seeds = sorted(set(cells[a]) & set(cells[b]))
+        if seeds:
+            gaps = [cells[a][seed] - cells[b][seed] for seed in seeds]
+            differences.append(_difference(a, b, gaps, float(np.mean([cells[b][seed] for seed in seeds]))))
+    return holm(differences)
+
+
+def against(cells: Mapping[str, Values], name: str, value: float) -> list[Difference]:
+    """Every cell against one fixed value, such as a baseline's; Holm's correction over the cells."""
+    return holm([_difference(cell, name, [v - value for v in values.values()], value)
+                 for cell, values in cells.items() if values])  # fmt: skip
+
+
+def holm(differences: Sequence[Difference]) -> list[Difference]:
+    """The same differences with ``p_holm`` filled in (Holm 1979, step-down)."""
+    tested = [difference.p for difference in differences if difference.p is not None]
+    corrected = iter(multipletests(tested, method="holm")[1] if tested else ())
+    return [
+        Difference(d.a, d.b, d.units, d.percent, d.p, None if d.p is None else float(next(corrected)))
+        for d in differences
+    ]
+
+
+def _difference(a: str, b: str, gaps: Sequence[float], reference: float) -> Difference:
+    units = estimate(gaps)
+    percent = units.scaled(100 / reference) if reference > 0 else None
+    return Difference(a, b, units, percent, _p_value(np.asarray(gaps)))
+
+
+def _p_value(gaps: np.ndarray) -> float | None:
+    if len(gaps) < 2:
+        return None
+    if np.ptp(gaps) == 0:  # every seed says the same; the t statistic would be 0/0 or infinite
+        return 1.0 if gaps[0] == 0 else 0.0
+    return float(stats.ttest_1samp(gaps, 0.0).pvalue)

@@ -1,0 +1,130 @@
+"""The rows that the terminal and the report show, made from ``results.json`` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from gatelab.report.page import Table
+from gatelab.report.text import number
+from gatelab.studies.progress import duration
+from gatelab.studies.statistics import Estimate
+from gatelab.studies.verdict import amount, called
+
+Results = Mapping[str, Any]
+
+
+def score_table(results: Results) -> Table:
+    """Cells and baselines on the test part, best first."""
+    metrics = results["metrics"]
+    rows: list[tuple[float | None, list[str], bool]] = []
+    for cell in results["cells"].values():
+        scores = [cell["test"][metric["name"]] for metric in metrics]
+        label = cell["title"] + (f" ({cell['failed']} failed)" if cell["failed"] else "")
+        rows.append((scores[0] and scores[0]["mean"], [label, *map(_score, scores)], True))
+    for name, baseline in results["baselines"].items():
+        scores = [baseline["test"][metric["name"]] for metric in metrics]
+        rows.append((scores[0], [name, *(number(score) if score is not None else "–" for score in scores)], False))
+    sign = 1 if metrics[0]["goal"] == "min" else -1
+    rows.sort(key=lambda row: (row[0] is None, sign * (row[0] or 0.0)))
+    columns = ["", *(_heading(metric) for metric in metrics)]
+    seeds = len(results["seeds"])
+    caption = f"Test part. Cells: mean of {seeds} seeds and 95 % interval of the mean; baselines: one value."
+    return Table(columns, [row for _, row, _ in rows], caption if seeds > 1 else "Test part, one seed.",
+                 [at for at, (_, _, is_cell) in enumerate(rows) if is_cell])  # fmt: skip
+
+
+def cost_table(results: Results) -> Table:
+    """What each cell, and each baseline, cost."""
+    rows = [_cost_row(cell) for cell in results["cells"].values()]
+    blank = ["–"] * 7
+    rows += [[name, _time(baseline["seconds"]), *blank] for name, baseline in results["baselines"].items()]
+    columns = ["", "training", "to level", "best epoch", "peak memory", "parameters", "ms a sequence", "ms a step",
+               "gradient spread"]  # fmt: skip
+    level = "" if results["level"] is None else f" ({number(results['level'])})"
+    return Table(
+        columns,
+        rows,
+        f"Medians over seeds, one thread each. To level: seconds until validation first reached what every cell "
+        f"reaches with half of its seeds{level}. Peak memory: of the whole process. Milliseconds: one sequence at a "
+        f"time. Gradient spread: 95th percentile of an epoch's gradient norms over their mean. Baselines: time of "
+        f"their evaluation.",
+    )
+
+
+def difference_table(results: Results) -> Table:
+    """Every comparison that was made, with what its test says."""
+    metric = results["metrics"][0]
+    rows = [[f"{called(d['a'])} − {called(d['b'])}", *_gap(d, metric["unit"])] for d in results["differences"]]
+    for name, gaps in results["against_baselines"].items():
+        rows += [[f"{called(gap['a'])} − {name}", *_gap(gap, metric["unit"])] for gap in gaps]
+    return Table(
+        [metric["name"], "difference", "in percent", "p", "p (Holm)"],
+        rows,
+        "Paired by seed where both are cells; 95 % t-intervals, each for its comparison alone. Holm's correction over "
+        "all pairs of cells, and over the cells beside each baseline.",
+    )
+
+
+def failure_table(results: Results) -> Table:
+    """What did not finish, and why."""
+    rows = [[entry["trial"], entry["status"], entry["message"].splitlines()[0] if entry["message"] else ""]
+            for entry in results["failed"]]  # fmt: skip
+    return Table(["trial", "what happened", "why"], rows)
+
+
+def for_terminal(results: Results) -> RichTable:
+    """Scores and the costs that matter most, in one table that fits a terminal."""
+    scores = score_table(results)
+    table = RichTable(box=SIMPLE_HEAD, pad_edge=False)
+    for at, column in enumerate([*scores.columns, "training", "parameters", "ms a step"]):
+        table.add_column(column, justify="left" if at == 0 else "right", no_wrap=at == 0)
+    costs = {row[0]: row for row in cost_table(results).rows}
+    for at, row in enumerate(scores.rows):
+        cost = costs.get(row[0].split(" (")[0]) or costs.get(row[0]) or ["–"] * 9
+        table.add_row(*map(Text, [*row, cost[1], cost[5], cost[7]]), style="bold" if at in scores.marked else "dim")
+    return table
+
+
+def _cost_row(cell: Mapping[str, Any]) -> list[str]:
+    cost = cell["cost"]
+    reached = "" if cell["reached_level"] == cell["finished"] else f" ({cell['reached_level']} of {cell['finished']})"
+    memory = cost["peak_memory_mb"]
+    return [
+        cell["title"],
+        _time(cost["train_seconds"]),
+        _time(cost["seconds_to_level"]) + reached,
+        "–" if cost["best_epoch"] is None else f"{cost['best_epoch']:g}",
+        "–" if memory is None else f"{memory:.0f} MB",
+        "–" if cell["parameters"] is None else f"{cell['parameters']:,}",
+        number(cost["latency_ms"], 3),
+        number(cost["step_latency_ms"], 2),
+        number(cost["gradient_norm_spread"], 3),
+    ]
+
+
+def _gap(difference: Mapping[str, Any], unit: str) -> list[str]:
+    units, percent = difference["units"], difference["percent"]
+    p_values = ["–" if p is None else f"{p:.3f}" if p >= 0.001 else "< 0.001"
+                for p in (difference["p"], difference["p_holm"])]  # fmt: skip
+    return [amount(Estimate(**units), unit, 3), amount(Estimate(**percent), "%", 2) if percent else "–", *p_values]
+
+
+def _score(score: Mapping[str, Any] | None) -> str:
+    if score is None:
+        return "–"
+    if score["low"] is None:
+        return number(score["mean"])
+    return f"{number(score['mean'])} ± {number(score['high'] - score['mean'], 2)}"
+
+
+def _heading(metric: Mapping[str, Any]) -> str:
+    return metric["name"] + (f" ({metric['unit']})" if metric["unit"] else "")
+
+
+def _time(seconds: float | None) -> str:
+    return "–" if seconds is None else duration(seconds)
