@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from gatelab.data.values import (
     MOST_LEVELS,
     Numbers,
     codes_of,
+    count_code,
     levels,
     numbers,
     refuse_infinite,
@@ -55,7 +56,7 @@ def choose(raw: RawTable, roles: Roles, timeline: Timeline) -> Chosen:
             read += _others(raw, roles, [name for name in raw.frame.columns if name not in taken], notes)
     columns = tuple(column for column, _ in read)
     values = np.stack([values for _, values in read], axis=1)  # (T, C)
-    return Chosen(columns, values, tuple(notes))
+    return Chosen(columns, values, (*_codes_found(raw, roles, columns), *notes))
 
 
 def choose_like(raw: RawTable, roles: Roles, columns: tuple[Column, ...]) -> Chosen:
@@ -84,6 +85,17 @@ def choose_like(raw: RawTable, roles: Roles, columns: tuple[Column, ...]) -> Cho
             notes.append(f"{column.name}: {', '.join(unseen[:5])} not seen in training, taken as missing")
         values.append(codes_of(cells, column.levels))
     return Chosen(columns, np.stack(values, axis=1), tuple(notes))
+
+
+def _codes_found(raw: RawTable, roles: Roles, columns: tuple[Column, ...]) -> list[str]:
+    """How often each code that the user gave stands in the columns used."""
+    notes = []
+    for code in roles.missing:
+        counts = {column.name: count_code(raw, column.name, code) for column in columns}
+        found = [f"{name} ({count:,})" for name, count in counts.items() if count]
+        shown = ", ".join(found[:6]) + (", …" if len(found) > 6 else "")
+        notes.append(f"{code} read as missing in {shown}" if found else f"no cell of the columns used holds {code}")
+    return notes
 
 
 def _check_names(raw: RawTable, roles: Roles, timeline: Timeline) -> None:
@@ -139,10 +151,11 @@ def _counts_rows(values: Array) -> bool:
 
 def _target(raw: RawTable, roles: Roles, name: str) -> tuple[Column, Array]:
     found = numbers(raw, name, roles.missing)
-    if not _some(found) and found.wrong.any():
+    if found.wrong.any() and not (_some(found) and found.mostly):
+        row = int(found.wrong.argmax())
         raise DataError(
             f"the target {name!r} of {raw.name} holds text, and a forecast needs numbers",
-            got=f"{str(raw.frame[name].iloc[int(found.wrong.argmax())])[:60]!r} in {raw.where(int(found.wrong.argmax()))}",
+            got=f"{str(raw.frame[name].iloc[row])[:60]!r} in {raw.where(row)}",
             fix="name a column of numbers with --target",
         )
     values = _checked(raw, name, found)

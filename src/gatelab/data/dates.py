@@ -7,16 +7,21 @@ column, so each different one is parsed once.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 
 from gatelab.core.errors import DataError, InputError
+from gatelab.data.frequency import find
+
+pc: Any = pyarrow.compute  # its functions are made when it is imported: type checkers see none
 
 Array = np.ndarray
+Where = Callable[[int], str]
 
 _CUT = (
     r"^(?P<date>.*?)"
@@ -49,9 +54,9 @@ def _styles() -> tuple[Style, ...]:
         Style("day month-name year", rf"\d{{1,2}}[-/. ]+{month}[-/, ]+\d{{2}}", "%d %b %y"),
         Style("month-name day year", rf"{month}[-/ ]+\d{{1,2}},?[-/ ]+\d{{4}}", "%b %d %Y"),
         Style("year month-name day", rf"\d{{4}}[-/ ]+{month}[-/ ]+\d{{1,2}}", "%Y %b %d"),
-        Style("year-month", r"\d{4}[-/. ]\d{1,2}", "%Y %m"),
+        Style("year-month", r"\d{4}[-/]\d{1,2}", "%Y %m"),
         Style("year-month", r"\d{4}M\d{2}", "%YM%m"),
-        Style("month-year", r"\d{1,2}[-/. ]\d{4}", "%m %Y"),
+        Style("month-year", r"\d{1,2}[-/]\d{4}", "%m %Y"),
         Style("month-name year", rf"{month}[-/, ]+\d{{4}}", "%b %Y"),
         Style("month-name year", rf"{month}[-/, ]+\d{{2}}", "%b %y"),
         Style("quarters", r"\d{4}[- ]?[Qq][1-4]", "quarter"),
@@ -76,6 +81,9 @@ class Stamps(NamedTuple):
     """The reading chosen, where there were two."""
 
 
+_Read = tuple[Style, Array]  # a style, and every different date as days in it, NaT where it does not fit
+
+
 class _Parts(NamedTuple):
     dates: list[str]  # the different dates
     date_of: Array  # (T,) index into dates
@@ -84,14 +92,13 @@ class _Parts(NamedTuple):
 
 
 def looks_like_dates(cells: pa.Array) -> bool:
-    """Whether the first fifty cells that hold anything are all written like dates (bare years are not enough)."""
-    head = [cell for cell in cells.slice(0, 5000).drop_null().slice(0, 50).to_pylist()]
-    cut = [re.match(_CUT, cell) for cell in head]
-    dates = [match["date"] for match in cut if match]
-    return bool(head) and len(dates) == len(head) and all(not date.isdigit() and _candidates(date) for date in dates)
+    """Whether nine of ten among the first cells are written like dates; digits alone are not enough."""
+    head = cells.slice(0, 5000).drop_null().slice(0, 50).to_pylist()
+    dates = [match["date"] for match in (re.match(_CUT, cell) for cell in head) if match]
+    return bool(head) and sum(not date.isdigit() and bool(_candidates(date)) for date in dates) >= 0.9 * len(head)
 
 
-def parse_dates(cells: pa.Array, name: str, where, day_first: bool | None = None) -> Stamps:
+def parse_dates(cells: pa.Array, name: str, where: Where, day_first: bool | None = None) -> Stamps:
     """Reads a column of text as stamps.
 
     Args:
@@ -124,7 +131,7 @@ def parse_dates(cells: pa.Array, name: str, where, day_first: bool | None = None
     )
 
 
-def _cut(cells: pa.Array, name: str, where) -> _Parts:
+def _cut(cells: pa.Array, name: str, where: Where) -> _Parts:
     cut = pc.extract_regex(cells, _CUT)
     date = cut.field("date").dictionary_encode()
     time = cut.field("time").dictionary_encode()
@@ -202,7 +209,7 @@ def _days(dates: list[str], style: Style) -> Array:
     return days
 
 
-def _read_dates(parts: _Parts, cells: pa.Array, name: str, where, day_first: bool | None) -> tuple[Style, Array]:
+def _read_dates(parts: _Parts, cells: pa.Array, name: str, where: Where, day_first: bool | None) -> _Read:
     """The one style that reads every date, and the days."""
     present = np.unique(parts.date_of)
     dates = parts.dates
@@ -216,23 +223,17 @@ def _read_dates(parts: _Parts, cells: pa.Array, name: str, where, day_first: boo
     whole = [(style, days) for style, days in read if not np.isnat(days[present]).any()]
     if len(whole) == 1:
         return whole[0]
-    if len(whole) > 1:
-        return _more_regular(whole, parts, cells, name)
-    return _refuse_some(read, parts, cells, name, where)
+    if not whole:
+        _refuse_some(read, parts, cells, name, where)
+    return _more_regular(whole, parts, cells, name)
 
 
-def _more_regular(whole, parts: _Parts, cells: pa.Array, name: str) -> tuple[Style, Array]:
-    """Of two readings, the one that runs forward; else the one with fewer different steps."""
-    scores = []
-    for _, days in whole:
-        stamps = days[parts.date_of].astype("int64") + parts.micros  # (T,)
-        steps = np.diff(stamps)
-        different = np.diff(np.unique(stamps))
-        regular = np.unique(different, return_counts=True)[1].max() / len(different) if len(different) else 0.0
-        scores.append((bool((steps >= 0).all() or (steps <= 0).all()), round(regular, 2)))
-    best = max(scores)
-    if scores.count(best) == 1 and (best[0] > min(scores)[0] or best[1] > 2 * min(scores)[1]):
-        return whole[scores.index(best)]
+def _more_regular(whole: list[_Read], parts: _Parts, cells: pa.Array, name: str) -> _Read:
+    """Of two readings, the one that runs forward; else the one that fills its own grid clearly better."""
+    (one, other) = (_regularity(days[parts.date_of].astype("int64") + parts.micros) for _, days in whole)
+    for first, second in zip(one, other, strict=True):
+        if max(first, second) > 1.5 * min(first, second):
+            return whole[0] if first > second else whole[1]
     example = next((i for i, date in enumerate(parts.date_of) if len({str(days[date]) for _, days in whole}) > 1), None)
     if example is None:  # 01/01, 02/02: both readings agree on every date
         return whole[0]
@@ -246,7 +247,16 @@ def _more_regular(whole, parts: _Parts, cells: pa.Array, name: str) -> tuple[Sty
     )
 
 
-def _refuse_some(read, parts: _Parts, cells: pa.Array, name: str, where):
+def _regularity(micros: Array) -> tuple[float, float]:
+    """Whether stamps ``(T,)`` run in one direction, and the share of their grid's places that they fill."""
+    steps = np.diff(micros)
+    runs = bool((steps >= 0).all() or (steps <= 0).all())
+    different = np.unique(micros)
+    grid = find(pd.DatetimeIndex(different.astype("datetime64[us]")))
+    return float(runs), len(different) / grid.length if grid else 0.0
+
+
+def _refuse_some(read: list[_Read], parts: _Parts, cells: pa.Array, name: str, where: Where) -> NoReturn:
     """No style reads every date: says whether one cell is wrong, or two ways of writing are mixed."""
     days = max((days for _, days in read), key=lambda days: int((~np.isnat(days[parts.date_of])).sum()))
     row = int(np.argmax(np.isnat(days[parts.date_of])))
@@ -255,10 +265,10 @@ def _refuse_some(read, parts: _Parts, cells: pa.Array, name: str, where):
     if others:
         good = int(np.argmin(np.isnat(days[parts.date_of])))
         _refuse_mixed(cells, good, row, name, where)
-    return _refuse_cell(cells, row, name, where)
+    _refuse_cell(cells, row, name, where)
 
 
-def _refuse_mixed(cells: pa.Array, first: int, second: int, name: str, where):
+def _refuse_mixed(cells: pa.Array, first: int, second: int, name: str, where: Where) -> NoReturn:
     raise DataError(
         f"the dates in column {name!r} are written in more than one way",
         got=f"{cells[first].as_py()!r} in {where(first)}, {cells[second].as_py()!r} in {where(second)}",
@@ -266,7 +276,7 @@ def _refuse_mixed(cells: pa.Array, first: int, second: int, name: str, where):
     )
 
 
-def _refuse_cell(cells: pa.Array, row: int, name: str, where):
+def _refuse_cell(cells: pa.Array, row: int, name: str, where: Where) -> NoReturn:
     raise DataError(
         f"the time column {name!r} holds something that is no date",
         expected="dates such as 2016-12-31 23:00",

@@ -9,12 +9,15 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 
 from gatelab.core.errors import DataError
+
+pc: Any = pyarrow.compute  # its functions are made when it is imported: type checkers see none
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),

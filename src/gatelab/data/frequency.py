@@ -16,10 +16,15 @@ Array = np.ndarray
 _SECOND = 1_000_000  # stamps count microseconds
 _DAY = 86_400 * _SECOND
 _NAMES = {"s": "second", "min": "minute", "h": "hour", "D": "day", "W": "week", "M": "month"}
-_ADVERBS = {"1s": "every second", "1min": "every minute", "1h": "hourly", "1D": "daily", "1W": "weekly", "1M": "monthly",
+_ADVERBS = {"1s": "one-second", "1min": "one-minute", "1h": "hourly", "1D": "daily", "1W": "weekly", "1M": "monthly",
             "3M": "quarterly", "12M": "yearly"}  # fmt: skip
 _MONTHS = {"M": 1, "Q": 3, "Y": 12}
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+def microseconds(stamps: pd.DatetimeIndex) -> Array:
+    """Stamps as microseconds since 1970 in UTC. (T,) int64"""
+    return stamps.as_unit("us").to_numpy().astype("datetime64[us]").astype("int64")
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,7 @@ class Frequency:
         if self.alias == "B":
             return "business-daily"
         count, unit = _unit(self.alias)
-        words = _ADVERBS.get(f"{count}{unit}", f"{count}-{_NAMES[unit]}")
-        return "one-minute" if words == "every minute" else "one-second" if words == "every second" else words
+        return _ADVERBS.get(f"{count}{unit}", f"{count}-{_NAMES[unit]}")
 
     @property
     def seasons(self) -> tuple[int, ...]:
@@ -75,7 +79,7 @@ class Frequency:
         return pd.date_range(first, periods=count, freq=self.offset).as_unit("us")
 
     @property
-    def offset(self) -> pd.DateOffset:
+    def offset(self) -> Any:
         """The step as pandas' offset."""
         return pd.tseries.frequencies.to_offset(self.alias)
 
@@ -141,6 +145,12 @@ class Grid(NamedTuple):
 _JITTER = 0.1  # of a step
 
 
+def _allowed(micros: Array, step: int) -> float:
+    """How far a stamp may lie from its place: half a step where clocks were reset now and then, a tenth otherwise."""
+    off = np.abs(np.diff(micros) / step - np.round(np.diff(micros) / step))  # (T-1,) distance from whole steps
+    return (0.5 if (off <= _JITTER).mean() >= 0.9 else _JITTER) * step if len(off) else step
+
+
 def place(stamps: pd.DatetimeIndex, frequency: Frequency) -> Grid | None:
     """``stamps (T,)``, naive and rising, as places on the grid of ``frequency``; ``None`` where they are off it."""
     count, unit = _unit(frequency.alias)
@@ -150,11 +160,11 @@ def place(stamps: pd.DatetimeIndex, frequency: Frequency) -> Grid | None:
     if unit == "W":
         frequency = _anchored(frequency, stamps)
     step = count * {"s": _SECOND, "min": 60 * _SECOND, "h": 3600 * _SECOND, "D": _DAY, "W": 7 * _DAY}[unit]
-    micros = stamps.as_unit("us").asi8  # (T,)
+    micros = microseconds(stamps)  # (T,)
     shift = _shift(micros, step)
     places = np.round((micros - shift) / step).astype("int64")  # (T,)
     moved = np.abs(micros - shift - places * step)  # (T,)
-    if moved.max() > (_JITTER * step if not days else 0.5 * _DAY) or (np.diff(places) <= 0).any():
+    if moved.max() > (0.5 * _DAY if days else _allowed(micros, step)) or (np.diff(places) <= 0).any():
         return None
     start = pd.Timestamp(int(shift + places[0] * step), unit="us").as_unit("us")
     return Grid(frequency, places - places[0], start, int(moved.max()))
@@ -232,7 +242,7 @@ def find(stamps: pd.DatetimeIndex) -> Grid | None:
 
 def _candidates(stamps: pd.DatetimeIndex) -> list[str]:
     """Steps worth trying, the likeliest first."""
-    steps = np.diff(stamps.as_unit("us").asi8)  # (T-1,)
+    steps = np.diff(microseconds(stamps))  # (T-1,)
     values, counts = np.unique(steps, return_counts=True)
     mode, often = int(values[counts.argmax()]), counts.max() / len(steps)
     days = round(mode / _DAY)
@@ -250,7 +260,7 @@ def _candidates(stamps: pd.DatetimeIndex) -> list[str]:
     median = float(np.median(steps)) / _SECOND
     seconds += [nice for nice in _NICE if abs(median - nice) <= 0.05 * nice and nice not in seconds]
     greatest = int(np.gcd.reduce(steps))
-    if greatest % _SECOND == 0 and (stamps.asi8[-1] - stamps.asi8[0]) // greatest <= 3 * len(stamps):
+    if greatest % _SECOND == 0 and int(steps.sum()) // greatest <= 3 * len(stamps):
         seconds.append(greatest // _SECOND)
     return [_seconds_alias(number) for number in dict.fromkeys(seconds) if number]
 

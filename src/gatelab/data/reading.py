@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from gatelab.core.errors import DataError, InputError
-from gatelab.data.dialect import Dialect, decode, decimal_mark, line_numbers, sniff
+from gatelab.data.dialect import Dialect, decimal_mark, decode, line_numbers, sniff
 
 _EXCEL = ".xlsx", ".xls", ".xlsm", ".ods"
 
@@ -41,6 +41,8 @@ class RawTable:
     """Decimal mark of numbers that are written as text."""
     notes: tuple[str, ...] = ()
     """How the file was read, where it was not plain UTF-8 with commas and a header."""
+    parsed: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    """Columns parsed so far, so that looking for roles does not parse one twice."""
 
 
 def read_raw(source: str | os.PathLike[str] | pd.DataFrame | pd.Series, decimal: str | None = None) -> RawTable:

@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 
 from gatelab.core.config import from_dict, to_dict
-from gatelab.data.columns import choose, choose_like
+from gatelab.data.columns import Chosen, choose, choose_like
 from gatelab.data.frequency import Frequency, named_frequency
+from gatelab.data.grid import regular
 from gatelab.data.reading import RawTable, read_raw
-from gatelab.data.rows import Rows, ordered, regular
 from gatelab.data.roles import Column, Roles
+from gatelab.data.rows import ordered
 from gatelab.data.timeline import Timeline, find_time
 
 Array = np.ndarray
@@ -95,12 +96,27 @@ def read_table(source: Source, roles: Roles | None = None) -> SeriesTable:
         InputError: a name that does not exist, or a question only the user can answer (dates read in two ways).
         DataError: the file cannot be read or does not hold what is needed; the message names the row.
     """
-    roles = roles or Roles()
+    roles = _with_hints(source, roles or Roles())
     raw = read_raw(source, roles.decimal)
     timeline = find_time(raw, roles)
     chosen = choose(raw, roles, timeline)
     asked = named_frequency(roles.frequency) if roles.frequency else None
     return _assemble(raw, roles, timeline, chosen, asked)
+
+
+def _with_hints(source: Source, roles: Roles) -> Roles:
+    """What the catalogue knows of a data set, where the user said nothing."""
+    if isinstance(source, (pd.DataFrame, pd.Series)):
+        return roles
+    from gatelab.data import sources  # the catalogue is not needed for a frame
+
+    said = {*roles.named, roles.time, roles.id}
+    for name, value in sources.hints(source).items():
+        if isinstance(value, list):
+            value = tuple(entry for entry in value if entry not in said)
+        if getattr(roles, name) in (None, ()) and value not in said:
+            roles = dataclasses.replace(roles, **{name: value})
+    return roles
 
 
 def read_like(source: Source, schema: Mapping[str, Any]) -> SeriesTable:
@@ -121,9 +137,11 @@ def read_like(source: Source, schema: Mapping[str, Any]) -> SeriesTable:
     return _assemble(raw, roles, timeline, chosen, Frequency(**schema["frequency"]), learned=True)
 
 
-def _assemble(raw: RawTable, roles: Roles, timeline: Timeline, chosen, asked, learned: bool = False) -> SeriesTable:
+def _assemble(
+    raw: RawTable, roles: Roles, timeline: Timeline, chosen: Chosen, asked: Frequency | None, learned: bool = False
+) -> SeriesTable:
     rows = ordered(raw, roles, timeline, chosen)
-    grid = regular(raw, rows, asked, learned)
+    grid = regular(raw, rows, chosen.columns, asked, learned)
     series = tuple(Series(*entry) for entry in grid.series)
     resolved = dataclasses.replace(
         roles,

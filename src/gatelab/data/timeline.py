@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 
 from gatelab.core.errors import DataError, InputError, nearest
 from gatelab.data.dates import looks_like_dates, parse_dates
@@ -17,7 +17,11 @@ from gatelab.data.reading import RawTable
 from gatelab.data.roles import Roles
 from gatelab.data.values import numbers, text_cells
 
-_TIME_NAME = re.compile(r"(?i)(^|[^a-z])(date|time|datetime|timestamp|time_?stamp|ds|epoch|unix|unixtime|month|quarter|year|day|period)([^a-z]|$)")  # fmt: skip
+pc: Any = pyarrow.compute  # its functions are made when it is imported: type checkers see none
+
+_TIME_NAME = re.compile(
+    r"(?i)(^|[^a-z])(date|time|datetime|time[_ ]?stamp|ds|epoch|unix|unixtime|month|quarter|year|day|period)([^a-z]|$)"
+)
 _PARTS = {
     "year": ("year", "yr", "yyyy"),
     "month": ("month", "mon", "mo", "mm"),
@@ -169,11 +173,11 @@ def _number_kind(raw: RawTable, name: str) -> str | None:
         return None
     low, high = found.values.min(), found.values.max()
     whole = bool((found.values == np.floor(found.values)).all())
-    if whole and 1500 <= low and high <= 2199:
+    if whole and low >= 1500 and high <= 2199:
         return "%Y"
-    if whole and 150001 <= low and high <= 219912 and (found.values % 100).max() <= 12 and (found.values % 100).min():
+    if whole and low >= 150001 and high <= 219912 and (found.values % 100).max() <= 12 and (found.values % 100).min():
         return "%Y%m"
-    if whole and 15000101 <= low and high <= 21991231 and (found.values % 100).max() <= 31:
+    if whole and low >= 15000101 and high <= 21991231 and (found.values % 100).max() <= 31:
         return "%Y%m%d"
     return next((unit for least, most, unit, _ in _EPOCHS if least <= low and high < most), None)
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 
 from gatelab.core.errors import DataError
 from gatelab.data.reading import RawTable
+
+pc: Any = pyarrow.compute  # its functions are made when it is imported: type checkers see none
 
 Array = np.ndarray
 
@@ -48,7 +50,14 @@ class Numbers(NamedTuple):
 
 
 def numbers(raw: RawTable, name: str, codes: tuple[str, ...] = ()) -> Numbers:
-    """Column ``name`` as numbers; ``true`` and ``false`` are 1 and 0."""
+    """Column ``name`` as numbers; ``true`` and ``false`` are 1 and 0. Parsed once, so not to be written to."""
+    key = (name, codes)
+    if key not in raw.parsed:
+        raw.parsed[key] = _numbers(raw, name, codes)
+    return raw.parsed[key]
+
+
+def _numbers(raw: RawTable, name: str, codes: tuple[str, ...]) -> Numbers:
     column = raw.frame[name]
     if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
         values = column.to_numpy(dtype=float, na_value=np.nan).copy()
@@ -104,6 +113,21 @@ def _plain(cells: pa.Array, decimal: str) -> pa.Array:
     text = pc.replace_substring(pc.replace_substring(text, ",", "."), "%", "")
     has_digit = pc.match_substring_regex(text, r"\d|inf")
     return pc.if_else(has_digit, text, pa.scalar(None, text.type))
+
+
+def count_code(raw: RawTable, name: str, code: str) -> int:
+    """How many cells of a column hold ``code``, as text or as the same number."""
+    values = numbers(raw, name).values
+    as_number = np.isin(values, _number_codes((code,)))  # (T,)
+    column = raw.frame[name]
+    if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+        return int(as_number.sum())
+    cells = pc.utf8_lower(text_cells(column))
+    return int((as_number | _is(cells, code.strip().lower())).sum())
+
+
+def _is(cells: pa.Array, text: str) -> Array:
+    return pc.fill_null(pc.equal(cells, text), False).to_numpy(zero_copy_only=False)
 
 
 def refuse_infinite(raw: RawTable, name: str, values: Array) -> None:

@@ -38,3 +38,15 @@ def localised(raw: RawTable, roles: Roles, timeline: Timeline, series_of: Array)
             fix="check --time-zone: the stamps may be in UTC or in standard time all year (Etc/GMT-1, …)",
         )
     return aware.tz_convert(None), zone, [f"stamps are local time of {zone}: counted in UTC inside"]
+
+
+def at_clock_change(stamps: pd.DatetimeIndex, hours: range = range(4)) -> bool:
+    """Whether all of ``stamps`` are where clocks change: early on Sundays of spring and autumn, one a month at most.
+
+    A hint for a message, no more: the true dates depend on country and year.
+    """
+    if not len(stamps):
+        return False
+    early = stamps.dayofweek.isin([6]) & stamps.hour.isin(list(hours)) & stamps.month.isin([3, 4, 9, 10, 11])
+    days = stamps.normalize().unique()
+    return bool(early.all()) and len(days) == len(days.to_period("M").unique())

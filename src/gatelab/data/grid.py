@@ -1,0 +1,232 @@
+"""Sorted rows → series on regular steps: absent rows become steps without values."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple, NoReturn
+
+import numpy as np
+import pandas as pd
+
+from gatelab.core.errors import DataError
+from gatelab.data import frequency as steps
+from gatelab.data.frequency import Frequency, Grid, microseconds
+from gatelab.data.reading import RawTable
+from gatelab.data.roles import Column
+from gatelab.data.rows import Rows
+from gatelab.data.zones import at_clock_change
+
+Array = np.ndarray
+Piece = tuple[str, pd.DatetimeIndex | pd.RangeIndex, Array]
+"""Id, stamps ``(T,)`` and values ``(T, C)`` of one series."""
+
+
+class Regular(NamedTuple):
+    """Series on the steps of one frequency."""
+
+    series: list[Piece]
+    frequency: Frequency
+    notes: tuple[str, ...]
+
+
+def regular(
+    raw: RawTable, rows: Rows, columns: tuple[Column, ...], asked: Frequency | None, learned: bool = False
+) -> Regular:
+    """Puts every series on the grid of one frequency; rows that are absent become rows of NaN.
+
+    Args:
+        raw: for messages.
+        rows: in order, each stamp once.
+        columns: of ``rows.values``, for notes.
+        asked: the frequency, if it is known; found from the stamps otherwise.
+        learned: whether ``asked`` comes from a trained model, so that a coarser table is refused.
+
+    Raises:
+        DataError: the stamps are on no regular grid, or not on the one asked for.
+    """
+    if rows.stamps is None:
+        frequency = Frequency(asked.alias if asked else "rows", rows=True)
+        series = [
+            (name, pd.RangeIndex(piece.stop - piece.start), rows.values[piece])
+            for name, piece in zip(rows.ids, rows.pieces, strict=True)
+        ]
+        return Regular(series, frequency, _notes(rows, columns, frequency, []))
+    frequency = asked or _common(raw, rows)
+    if frequency.rows:
+        series = [
+            (name, _shown(rows, rows.stamps[piece]), rows.values[piece])
+            for name, piece in zip(rows.ids, rows.pieces, strict=True)
+        ]
+        return Regular(series, frequency, _notes(rows, columns, frequency, []))
+    grids = [_placed(raw, rows, at, frequency, learned) for at in range(len(rows.ids))]
+    frequency = grids[0].frequency
+    series = [
+        (name, _on_zone(rows, grid), _spread(grid, rows.values[piece]))
+        for name, piece, grid in zip(rows.ids, rows.pieces, grids, strict=True)
+    ]
+    return Regular(series, frequency, _notes(rows, columns, frequency, grids))
+
+
+def _spread(grid: Grid, values: Array) -> Array:
+    if grid.length == len(values):
+        return values
+    spread = np.full((grid.length, values.shape[1]), np.nan)  # (T, C)
+    spread[grid.places] = values
+    return spread
+
+
+# ---- clocks and calendars -------------------------------------------------------------------------------------
+# Steps below a day count real time, so they are placed in UTC. Days, weeks and months count the calendar on the
+# wall, so they are placed in local time: a day is 23 or 25 hours where clocks change.
+
+
+def _local(rows: Rows, piece: slice) -> pd.DatetimeIndex:
+    assert rows.stamps is not None
+    stamps = rows.stamps[piece]
+    return stamps if rows.zone is None else stamps.tz_localize("UTC").tz_convert(rows.zone).tz_localize(None)
+
+
+def _shown(rows: Rows, stamps: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    """Stamps counted in UTC, in the zone of the table."""
+    return stamps if rows.zone is None else stamps.tz_localize("UTC").tz_convert(rows.zone)
+
+
+def _on_zone(rows: Rows, grid: Grid) -> pd.DatetimeIndex:
+    if rows.zone is None or steps.is_clock(grid.frequency):
+        return _shown(rows, grid.stamps())
+    first = np.ones(grid.length, bool)  # (T,) of two equal times on the wall, the first
+    return grid.stamps().tz_localize(rows.zone, ambiguous=first, nonexistent="shift_forward")
+
+
+def _find(rows: Rows, piece: slice) -> Grid | None:
+    assert rows.stamps is not None
+    grid = steps.find(_local(rows, piece))
+    if rows.zone is not None and (grid is None or steps.is_clock(grid.frequency)):
+        return steps.find(rows.stamps[piece])
+    return grid
+
+
+def _common(raw: RawTable, rows: Rows) -> Frequency:
+    """The frequency that most series have."""
+    grids = [_find(rows, piece) for piece in rows.pieces]
+    found = Counter(grid.frequency for grid in grids if grid is not None)
+    if not found:
+        _refuse_irregular(raw, rows)
+    return found.most_common(1)[0][0]
+
+
+def _placed(raw: RawTable, rows: Rows, at: int, frequency: Frequency, learned: bool) -> Grid:
+    assert rows.stamps is not None
+    piece = rows.pieces[at]
+    grid = steps.place(rows.stamps[piece] if steps.is_clock(frequency) else _local(rows, piece), frequency)
+    coarser = grid is not None and len(grid.places) > 2 and bool((np.diff(grid.places) > 1).all())
+    if grid is None or (learned and coarser):
+        _refuse_frequency(raw, rows, at, frequency, learned)
+    return grid
+
+
+# ---- notes ----------------------------------------------------------------------------------------------------
+
+_MOST_NAMED = 8
+
+
+def _notes(rows: Rows, columns: tuple[Column, ...], frequency: Frequency, grids: list[Grid]) -> tuple[str, ...]:
+    notes = [_counted(rows, frequency) + _span(rows)]
+    absent = sum(grid.length - len(grid.places) for grid in grids)
+    if absent:
+        notes.append(f"{_count(absent, 'step')} between them without a row: no values there, masked in state and loss")
+        clocks = [_missing_stamps(grid) for grid in grids if steps.is_clock(frequency) and grid.length < 10_000_000]
+        if rows.zone is None and clocks and at_clock_change(clocks[0].append(clocks[1:]), hours=range(1, 4)):
+            notes.append("these are hours in which clocks go forward: --time-zone counts local time right")
+    moved = max((grid.moved for grid in grids), default=0)
+    if moved:
+        notes.append(f"stamps moved to the regular grid, by {_length(moved)} at most")
+    return (*notes, *_gaps(rows, columns))
+
+
+def _counted(rows: Rows, frequency: Frequency) -> str:
+    several = f" in {len(rows.ids):,} series" if len(rows.ids) > 1 else ""
+    if frequency.alias == "B":
+        return f"{len(rows.values):,} trading days{several}: rows are the steps, weekends and holidays are no gaps"
+    return " ".join(f"{len(rows.values):,} {frequency.text} rows{several}".split())
+
+
+def _span(rows: Rows) -> str:
+    if rows.stamps is None:
+        return ""
+    ends = _shown(rows, pd.DatetimeIndex([rows.stamps.min(), rows.stamps.max()]))
+    style = "%Y-%m-%d" if (ends == ends.normalize()).all() else "%Y-%m-%d %H:%M"
+    return f", {ends[0].strftime(style)} to {ends[1].strftime(style)}"
+
+
+def _gaps(rows: Rows, columns: tuple[Column, ...]) -> list[str]:
+    """Missing values by column, in rows that are there."""
+    counts = np.isnan(rows.values).sum(axis=0)  # (C,)
+    gaps = [(column, int(count)) for column, count in zip(columns, counts, strict=True) if count]
+    notes = []
+    for column, count in gaps[:_MOST_NAMED]:
+        share = f"{_count(count, 'gap')} in {column.name} ({100 * count / len(rows.values):.2g} %)"
+        notes.append(f"{share}: masked in {'state and loss' if column.role == 'target' else 'the input'}")
+    if len(gaps) > _MOST_NAMED:
+        rest = sum(count for _, count in gaps[_MOST_NAMED:])
+        notes.append(f"{_count(rest, 'gap')} in {len(gaps) - _MOST_NAMED:,} more columns")
+    return notes
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' if number != 1 else ''}"
+
+
+def _missing_stamps(grid: Grid) -> pd.DatetimeIndex:
+    absent = np.ones(grid.length, bool)  # (T,)
+    absent[grid.places] = False
+    return grid.stamps()[absent]
+
+
+def _length(micros: float) -> str:
+    """A length of time in its own unit: ``90 minutes``, ``3 days``."""
+    for unit, word in ((86_400e6, "day"), (3600e6, "hour"), (60e6, "minute"), (1e6, "second")):
+        if micros >= 2 * unit or micros == unit:
+            return f"{micros / unit:.3g} {word}{'s' if micros != unit else ''}"
+    return f"{micros / 1e6:.3g} seconds"
+
+
+# ---- refusals -------------------------------------------------------------------------------------------------
+
+
+def _refuse_irregular(raw: RawTable, rows: Rows) -> NoReturn:
+    assert rows.stamps is not None
+    longest = max(rows.pieces, key=lambda piece: piece.stop - piece.start)
+    lengths = np.diff(microseconds(rows.stamps[longest]))  # (T-1,)
+    if len(lengths) < 2:
+        raise DataError(
+            f"{raw.name} has too few rows to see how far they lie apart",
+            expected="at least 3 rows in a series",
+            got=f"{len(lengths) + 1}",
+            fix="give more rows, or name the step, as in --frequency h",
+        )
+    low, middle, high = np.quantile(lengths, (0.0, 0.5, 1.0))
+    raise DataError(
+        f"the stamps of {raw.name} are on no regular grid",
+        expected="steps of one length, rows missing or not",
+        got=f"steps from {_length(low)} to {_length(high)}, half of them up to {_length(middle)}",
+        fix="take each row as the next step with --frequency rows, or name the step, as in --frequency h",
+    )
+
+
+def _refuse_frequency(raw: RawTable, rows: Rows, at: int, frequency: Frequency, learned: bool) -> NoReturn:
+    grid = _find(rows, rows.pieces[at])
+    found = f"{grid.frequency.text} rows" if grid is not None else "stamps on no regular grid"
+    name = f"series {rows.ids[at]!r} of {raw.name}" if rows.ids[at] else raw.name
+    if learned:
+        raise DataError(
+            f"{name} does not have the step that the model was trained with",
+            expected=f"{frequency.text} rows",
+            got=found,
+            fix="predict from a table with the same step",
+        )
+    raise DataError(
+        f"the stamps of {name} are on no {frequency.text} grid",
+        got=found,
+        fix="change --frequency, or take each row as the next step with --frequency rows",
+    )
