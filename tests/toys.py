@@ -7,6 +7,7 @@ window before, so that the loss can only fall to zero where the state is carried
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -292,3 +293,12 @@ class EchoTask(Task):
 
 
 TOYS = {"adding": AddingTask, "echo": EchoTask}
+
+
+def train(toy: str, folder: str, seed: int = 0, model: ModelConfig | None = None, **training: Any) -> Any:
+    """Trains a toy: in this process, or as what a process of its own has to do."""
+    from gatelab.training import fit
+
+    task = TOYS[toy].open(0, TOYS[toy].Config())
+    settings = dataclasses.replace(task.training_defaults(), **training)
+    return fit(task, model or ModelConfig("gru", hidden_size=8), settings, seed=seed, folder=folder)
