@@ -20,7 +20,7 @@ def from_torch(model: nn.Module) -> nn.Module:
     Args:
         model: a ``torch.nn.RNN``, ``LSTM`` or ``GRU``, which stays as it is; or a model that holds some, in which they
             are replaced. An optimizer that knows the parameters goes on with them. Layers of derived classes
-            (parametrized ones, say) are left alone, for they may compute something else.
+            (parametrized ones, say) are left alone, for they may compute something else. Hooks are not carried over.
 
     Returns:
         The new layer, or ``model`` itself.

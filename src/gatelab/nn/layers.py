@@ -102,35 +102,33 @@ class GRU(Recurrent, nn.GRU):
 
 def check_shapes(layer: Recurrent, input, hx) -> None:
     """Raises ``ShapeError`` unless ``layer`` can read ``input`` from the initial state ``hx``."""
-    packed = isinstance(input, PackedSequence)
-    x = input.data if packed else input
-    shape = tuple(x.shape)
-    if packed:
-        fits, wanted = len(shape) == 2, f"packed rows (N, {layer.input_size})"
+    if isinstance(input, PackedSequence):
+        x, ranks, wanted = input.data, (2,), f"packed rows (N, {layer.input_size})"
     else:
-        axes = "B, T" if layer.batch_first else "T, B"
-        wanted = f"({axes}, {layer.input_size}): {'batch, time' if layer.batch_first else 'time, batch'}, features;"
-        fits, wanted = len(shape) in (2, 3), f"{wanted} or (T, {layer.input_size}) without a batch"
-    if not fits or shape[-1] != layer.input_size:
+        axes = "(B, T, {}): batch, time" if layer.batch_first else "(T, B, {}): time, batch"
+        wanted = f"{axes}, features; or (T, {{}}) without a batch".replace("{}", str(layer.input_size))
+        x, ranks = input, (2, 3)
+    shape = tuple(x.shape)
+    if len(shape) not in ranks or shape[-1] != layer.input_size:
         raise _misfit(layer, "input", wanted, shape, "reshape the input, or make the layer with another input_size")
-    if not packed and shape[1 if layer.batch_first and len(shape) == 3 else 0] == 0:
+    sizes = open_loop.batch_sizes_of(layer, input)
+    if not sizes:
         raise _misfit(layer, "input", "at least one time step", shape, "leave empty sequences out")
-    if x.dtype != layer.weight_ih_l0.dtype:
-        nn.RNNBase.check_input(layer, x, input.batch_sizes if packed else None)  # torch's words: autocast may allow it
+    if x.dtype != layer.weight_ih_l0.dtype:  # torch's words, and its exception for autocast
+        nn.RNNBase.check_input(layer, x.reshape(1, -1, layer.input_size), None)
     if hx is not None:
-        B = int(input.batch_sizes[0]) if packed else None if len(shape) == 2 else shape[0 if layer.batch_first else 1]
-        _check_state(layer, hx, B)
+        _check_state(layer, hx, () if x is input and x.dim() == 2 else (sizes[0],))
 
 
-def _check_state(layer: Recurrent, hx, B: int | None) -> None:
-    sizes = layer.state_sizes
+def _check_state(layer: Recurrent, hx, batch: tuple[int, ...]) -> None:
     count = layer.num_layers * (2 if layer.bidirectional else 1)
-    wanted = [(count, size) if B is None else (count, B, size) for size in sizes]
-    text = wanted[0] if len(sizes) == 1 else f"a pair (h, c) of {wanted[0]} and {wanted[1]}"
+    wanted = [(count, *batch, size) for size in layer.state_sizes]
     advice = "leave hx out to begin from zeros, or give L·D, B, H (layers times directions, batch, hidden)"
-    states = [hx] if isinstance(hx, Tensor) else hx
-    if not isinstance(states, (list, tuple)) or len(states) != len(sizes):
-        got = type(hx).__name__ + (f" of {len(states)}" if isinstance(states, (list, tuple)) else "")
+    states = [hx] if len(wanted) == 1 else hx
+    whole = isinstance(states, (list, tuple)) and len(states) == len(wanted)
+    if not whole or not all(isinstance(state, Tensor) for state in states):
+        text = f"a tensor {wanted[0]}" if len(wanted) == 1 else f"a pair (h, c) of {wanted[0]} and {wanted[1]}"
+        got = f"{type(hx).__name__} of {len(hx)}" if isinstance(hx, (list, tuple)) else type(hx).__name__
         raise _misfit(layer, "initial state", text, got, advice)
     for name, state, shape in zip(open_loop.STATES, states, wanted, strict=False):
         if tuple(state.shape) != shape:

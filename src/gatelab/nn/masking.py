@@ -97,10 +97,11 @@ def _check_mask(x: Tensor, observed: Tensor) -> None:
 
 
 def _check_lengths(output: Tensor, lengths: Tensor) -> None:
-    if output.dim() != 3 or lengths.shape != output.shape[1:2]:
+    fits = output.dim() == 3 and lengths.shape == output.shape[1:2] and not lengths.is_floating_point()
+    if not fits or ((lengths < 0) | (lengths > len(output))).any():
         raise InputError(
             "the lengths do not fit the output",
-            expected="output (T, B, H) and lengths (B,)",
-            got=f"output {tuple(output.shape)} and lengths {tuple(lengths.shape)}",
+            expected="output (T, B, H) and whole numbers from 0 to T as lengths (B,)",
+            got=f"output {tuple(output.shape)} and lengths {lengths.tolist() if fits else tuple(lengths.shape)}",
             fix="give a time-major output; transpose a batch-first one",
         )

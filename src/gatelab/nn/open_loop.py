@@ -49,16 +49,14 @@ Step = Callable[[Weights, Tensor, State], tuple[State, Record]]
 
 def rnn_step(w: Weights, a: Tensor, state: State) -> tuple[State, Record]:
     """Vanilla network with tanh."""
-    zn = a + linear(state[0], w.weight_hh, w.bias_hh)  # (B, H)
-    n = zn.tanh()  # (B, H)
-    return (n,), {"n": n, "zn": zn}
+    zh = a + linear(state[0], w.weight_hh, w.bias_hh)  # (B, H)
+    return (zh.tanh(),), {"zh": zh}
 
 
 def rnn_relu_step(w: Weights, a: Tensor, state: State) -> tuple[State, Record]:
     """Vanilla network with ReLU."""
-    zn = a + linear(state[0], w.weight_hh, w.bias_hh)  # (B, H)
-    n = zn.relu()  # (B, H)
-    return (n,), {"n": n, "zn": zn}
+    zh = a + linear(state[0], w.weight_hh, w.bias_hh)  # (B, H)
+    return (zh.relu(),), {"zh": zh}
 
 
 def lstm_step(w: Weights, a: Tensor, state: State) -> tuple[State, Record]:

@@ -1,0 +1,88 @@
+"""PyTorch's own module samples, run against our classes and against the open loop.
+
+They live in PyTorch's internal test files. Importing those freezes torch's global flags and loads a hypothesis
+profile, so that this file runs itself as a script in a process of its own.
+"""
+
+import itertools
+import subprocess
+import sys
+import types
+import unittest
+from functools import partial
+
+import pytest
+import torch
+
+import gatelab.nn as gnn
+from gatelab.nn import open_loop
+
+OURS = {torch.nn.RNN: gnn.RNN, torch.nn.LSTM: gnn.LSTM, torch.nn.GRU: gnn.GRU}
+
+
+@pytest.mark.slow
+def test_pytorchs_samples():
+    done = subprocess.run([sys.executable, __file__], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines() == [
+        "nn.RNN: 128 samples, 14 errors",
+        "nn.GRU: 64 samples, 14 errors",
+        "nn.LSTM: 128 samples, 14 errors",
+    ]
+
+
+def flat(result):
+    return (
+        [result]
+        if isinstance(result, torch.Tensor)
+        else [t for entry in result if entry is not None for t in flat(entry)]
+    )
+
+
+def check_sample(info, sample, dtype, training):
+    build, given = sample.constructor_input, sample.forward_input
+    options = build.kwargs | {"dtype": dtype}
+    ours = OURS[info.module_cls](*build.args, **options).train(training)
+    theirs = info.module_cls(*build.args, **options).train(training)
+    theirs.load_state_dict(ours.state_dict())
+    result = flat(ours(*given.args, **given.kwargs))
+    for a, b in zip(result, flat(theirs(*given.args, **given.kwargs)), strict=True):
+        assert torch.equal(a, b)
+    for a, b in zip(result, flat(open_loop.run(ours, *given.args, **given.kwargs)), strict=True):
+        torch.testing.assert_close(b, a, rtol=1e-6, atol=1e-6)
+    if sample.reference_fn is not None:
+        expected = sample.reference_fn(ours, *given.args, **given.kwargs)
+        for a, b in zip(result, flat(expected), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+
+
+def check_error(info, error, kinds):
+    build, given = error.module_error_input.constructor_input, error.module_error_input.forward_input
+    make = partial(OURS[info.module_cls], *build.args, **build.kwargs)
+    fails = make
+    if error.error_on is kinds.FORWARD_ERROR:
+        fails = partial(make(), *given.args, **given.kwargs)
+    with pytest.raises(error.error_type, match=error.error_regex):
+        fails()
+
+
+def main():
+    # PyTorch's collection imports this small test tool, and no sample uses it.
+    sys.modules.setdefault("expecttest", types.SimpleNamespace(TestCase=unittest.TestCase))
+    from torch.testing._internal import common_modules
+
+    for info in (info for info in common_modules.module_db if info.module_cls in OURS):
+        samples = errors = 0
+        for dtype, training in itertools.product((torch.float64, torch.float32), (True, False)):
+            chosen = {"device": "cpu", "dtype": dtype, "requires_grad": False, "training": training}
+            for sample in info.module_inputs_func(info, **chosen):
+                check_sample(info, sample, dtype, training)
+                samples += 1
+        for error in info.module_error_inputs_func(info, **chosen):
+            check_error(info, error, common_modules.ModuleErrorEnum)
+            errors += 1
+        print(f"{info.name}: {samples} samples, {errors} errors")
+
+
+if __name__ == "__main__":
+    main()
