@@ -90,9 +90,10 @@ def initialise(cell: Cell, arrays: Mapping[str, Array], rng: np.random.Generator
     """
     rules = parse(name)
     layer = Layer(cell, arrays)
-    torch_uniform(layer, rng)
+    torch_uniform(layer, rng)  # first in any case: from one seed, "forget_bias" then draws the weights of "torch"
     for rule in rules:
-        rule(layer, rng)
+        if rule is not torch_uniform:
+            rule(layer, rng)
 
 
 def parse(name: str) -> list[Callable[[Layer, np.random.Generator], None]]:

@@ -6,6 +6,7 @@ A state dict is the same arrays under torch's keys: ``weight_ih_l0``, ``bias_hh_
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ from gatelab.cells.cell import Array, Cell, Params
 from gatelab.cells.init import initialise
 from gatelab.cells.sequence import layer_names
 from gatelab.core.errors import InputError, nearest
+
+_LAYER = re.compile(r"_l(\d+)(?:_reverse)?$")  # how torch's keys end
 
 
 def _stack_shapes(
@@ -76,7 +79,9 @@ def from_state_dict(cell: Cell, arrays: Mapping[str, Any], prefix: str = "") -> 
     Raises:
         InputError: a key missing or too many, or a shape that does not fit.
     """
-    found = {key.removeprefix(prefix): np.array(value) for key, value in arrays.items() if key.startswith(prefix)}
+    found = {
+        key.removeprefix(prefix): np.asarray(value).copy() for key, value in arrays.items() if key.startswith(prefix)
+    }
     first = found.get("weight_ih_l0")
     if first is None or first.ndim != 2 or len(first) % len(cell.gates):
         raise InputError(
@@ -85,7 +90,7 @@ def from_state_dict(cell: Cell, arrays: Mapping[str, Any], prefix: str = "") -> 
             got=", ".join(list(arrays)[:8]) if first is None else first.shape,
             fix="give the prefix under which the layer lies, such as prefix='encoder.'" if first is None else None,
         )
-    num_layers = sum(key.startswith("weight_ih_l") and not key.endswith("_reverse") for key in found)
+    num_layers = 1 + max(int(match[1]) for key in found if (match := _LAYER.search(key)))
     input_size, hidden_size = first.shape[1], len(first) // len(cell.gates)
     stack = _stack_shapes(cell, input_size, hidden_size, num_layers, "weight_ih_l0_reverse" in found)
     unbiased = not any(key.startswith("bias_") for key in found)
