@@ -5,6 +5,7 @@ profile, so that this file runs itself as a script in a process of its own.
 """
 
 import itertools
+import os
 import subprocess
 import sys
 import types
@@ -22,7 +23,8 @@ OURS = {torch.nn.RNN: gnn.RNN, torch.nn.LSTM: gnn.LSTM, torch.nn.GRU: gnn.GRU}
 
 @pytest.mark.slow
 def test_pytorchs_samples():
-    done = subprocess.run([sys.executable, __file__], capture_output=True, text=True, check=False)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, __file__], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines() == [
         "nn.RNN: 128 samples, 14 errors",

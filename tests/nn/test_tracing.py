@@ -199,6 +199,13 @@ def test_backward_passes_add_up():
     torch.testing.assert_close(trace.only["l0"]["dh"], 2 * once)
 
 
+def test_a_gradient_that_is_not_finite_is_shown():
+    layer = make("gru")
+    with gnn.trace(layer) as trace:
+        (layer(batch(True))[0].data.sum() * float("nan")).backward()
+    assert trace.only.gradient_norm(per_item=False).isnan().all()
+
+
 def test_batch_first_and_unbatched_are_time_major_inside():
     layer = make("gru", batch_first=True)
     x = batch(False)

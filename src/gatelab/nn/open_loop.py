@@ -89,14 +89,15 @@ def gru_step(w: Weights, a: Tensor, state: State) -> tuple[State, Record]:
 def gru_reset_before_step(w: Weights, a: Tensor, state: State) -> tuple[State, Record]:
     """Gated recurrent unit of Cho et al. 2014: the reset gate scales the state before the multiplication."""
     (h,) = state  # (B, H)
-    gates, candidate = slice(0, 2 * h.shape[1]), slice(2 * h.shape[1], None)
-    b_gates, b_candidate = (None, None) if w.bias_hh is None else (w.bias_hh[gates], w.bias_hh[candidate])
+    sizes = (2 * h.shape[1], h.shape[1])
+    w_rz, w_n = w.weight_hh.split(sizes)  # (2H, H), (H, H)
+    b_rz, b_n = (None, None) if w.bias_hh is None else w.bias_hh.split(sizes)  # (2H,), (H,)
     xr, xz, xn = a.chunk(3, dim=1)  # (B, H) each
-    hr, hz = linear(h, w.weight_hh[gates], b_gates).chunk(2, dim=1)  # (B, H) each
+    hr, hz = linear(h, w_rz, b_rz).chunk(2, dim=1)  # (B, H) each
     zr, zz = xr + hr, xz + hz  # (B, H) each
     r, z = zr.sigmoid(), zz.sigmoid()  # (B, H) each
     rh = r * h  # (B, H)
-    zn = xn + linear(rh, w.weight_hh[candidate], b_candidate)  # (B, H)
+    zn = xn + linear(rh, w_n, b_n)  # (B, H)
     n = zn.tanh()  # (B, H)
     record = {"r": r, "z": z, "n": n, "rh": rh, "zr": zr, "zz": zz, "zn": zn}
     return ((1 - z) * n + z * h,), record

@@ -76,6 +76,21 @@ class Scan:
         Raises:
             InputError: no backward pass has reached this layer.
         """
+        return self._padded(self._gradients(name))
+
+    def gradient_norm(self, name: str = "h", per_item: bool = True) -> Tensor:
+        """‖∂loss/∂name_k‖ for every step k: ``(T, B)`` per item, or ``(T,)`` over the whole batch.
+
+        A loss that is a mean over the batch gives each item a gradient smaller by the factor B.
+        """
+        if per_item:
+            return self.gradient(name).norm(dim=2)
+        return torch.stack([rows.norm() for rows in self._gradients(name)])
+
+    def _of(self, name: str) -> list[Tensor]:
+        return _entry(self.steps, name, "the trace of this layer")
+
+    def _gradients(self, name: str) -> list[Tensor]:
         values = self._of(name)
         if all(value.grad is None for kept in self.steps.values() for value in kept):
             raise InputError(
@@ -84,18 +99,7 @@ class Scan:
                 got="a forward pass alone" if values[0].requires_grad else "a forward pass without gradients",
                 fix="call loss.backward() before asking, outside torch.no_grad()",
             )
-        return self._padded([torch.zeros_like(value) if value.grad is None else value.grad for value in values])
-
-    def gradient_norm(self, name: str = "h", per_item: bool = True) -> Tensor:
-        """‖∂loss/∂name_k‖ for every step k: ``(T, B)`` per item, or ``(T,)`` over the whole batch.
-
-        A loss that is a mean over the batch gives each item a gradient smaller by the factor B.
-        """
-        gradient = self.gradient(name)  # (T, B, H)
-        return gradient.norm(dim=2) if per_item else gradient.nan_to_num(nan=0.0).flatten(1).norm(dim=1)
-
-    def _of(self, name: str) -> list[Tensor]:
-        return _entry(self.steps, name, "the trace of this layer")
+        return [torch.zeros_like(value) if value.grad is None else value.grad for value in values]
 
     def _padded(self, rows: list[Tensor]) -> Tensor:
         full = rows[0].new_full((len(rows), self._batch_sizes[0], rows[0].shape[1]), float("nan"))  # (T, B, H)
