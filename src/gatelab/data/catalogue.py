@@ -96,8 +96,14 @@ class Dataset:
         )
 
 
+def _file(values: dict[str, Any]) -> File:
+    roles = values.get("roles", {})
+    values["roles"] = {name: tuple(value) if isinstance(value, list) else value for name, value in roles.items()}
+    return File(**values)
+
+
 def _dataset(name: str, entry: Mapping[str, Any]) -> Dataset:
-    files = tuple(File(**file) for file in entry["files"])
+    files = tuple(_file(file) for file in entry["files"])
     values: dict[str, Any] = {**entry, "name": name, "files": files, "notes": tuple(entry["notes"])}
     return Dataset(**values)
 

@@ -12,12 +12,13 @@ is checked wherever it came from.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pooch
 
@@ -25,7 +26,13 @@ from gatelab.core.errors import DataError, GatelabError, InputError, nearest
 from gatelab.core.files import digest, replacing, write_text
 from gatelab.data.catalogue import DATASETS, Dataset, File, dataset
 
-__all__ = ["DATASETS", "Dataset", "File", "dataset", "fetch", "hints", "locate", "locate_file", "named", "resolve"]
+if TYPE_CHECKING:
+    from gatelab.data.roles import Roles
+
+__all__ = [
+    "DATASETS", "Dataset", "File", "dataset", "export", "fetch", "hints", "locate", "locate_file", "named", "resolve",
+    "with_hints",
+]  # fmt: skip
 
 
 def resolve(source: str | os.PathLike[str]) -> Path:
@@ -64,10 +71,21 @@ def named(source: str | os.PathLike[str]) -> tuple[Dataset, File] | None:
     return DATASETS[name], DATASETS[name].file(rest or DATASETS[name].main)
 
 
-def hints(source: str | os.PathLike[str]) -> dict[str, Any]:
+def hints(source: object) -> dict[str, Any]:
     """What the catalogue knows of the columns of a table, by the names of ``gatelab.data.Roles``; often empty."""
-    found = named(source)
+    found = named(source) if isinstance(source, (str, os.PathLike)) else None
     return dict(found[1].roles) if found else {}
+
+
+def with_hints(source: object, roles: Roles) -> Roles:
+    """``roles``, and what the catalogue knows where ``roles`` says nothing. What the user says always wins."""
+    defaults = {field.name: field.default for field in dataclasses.fields(roles)}
+    open_ = {name: value for name, value in hints(source).items() if getattr(roles, name) == defaults[name]}
+    taken = {roles.time, roles.id, *roles.named}
+    for name in ("target", "past"):
+        if name in open_:
+            open_[name] = tuple(column for column in open_[name] if column not in taken)
+    return dataclasses.replace(roles, **{name: value for name, value in open_.items() if value not in taken})
 
 
 def locate(name: str) -> Path:
