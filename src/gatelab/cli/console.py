@@ -1,0 +1,86 @@
+"""What commands print with: results to stdout, everything about the work to stderr.
+
+Plain text where the output is no terminal, no colours where NO_COLOR is set. Text from data files passes through
+``clean``, so that a column name cannot write escape codes into a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console as RichConsole
+from rich.table import Table
+from rich.text import Text
+
+from gatelab.core.errors import GatelabError
+
+PIPED_WIDTH = 240
+"""Columns where nobody watches: enough that no cell of a table is cut."""
+
+
+class Console(RichConsole):
+    """Rich's console without markup (a column may be called ``[red]``), as wide as needed when it is piped."""
+
+    def __init__(self, stderr: bool = False):
+        watched = (sys.stderr if stderr else sys.stdout).isatty() or "COLUMNS" in os.environ
+        width = None if watched else PIPED_WIDTH
+        super().__init__(stderr=stderr, width=width, markup=False, highlight=False, emoji=False)
+
+    def on_broken_pipe(self) -> None:
+        """Leaves it to ``gatelab.cli.main``, which ends quietly; rich would end the process here."""
+        raise BrokenPipeError
+
+
+out = Console()
+err = Console(stderr=True)
+
+
+def clean(text: object) -> str:
+    r"""Text with everything unprintable spelled out.
+
+    >>> clean("a\x1b[31mb")
+    'a\\x1b[31mb'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def say(*lines: object, style: str = "") -> None:
+    """Prints lines to stdout; each is one line however long."""
+    for line in lines:
+        out.print(Text(clean(line), style=style), soft_wrap=True)
+
+
+def note(*lines: object) -> None:
+    """Prints lines about the work to stderr."""
+    for line in lines:
+        err.print(Text(clean(line), style="dim"), soft_wrap=True)
+
+
+def say_json(value: Any) -> None:
+    """Prints strict JSON, in ASCII, to stdout."""
+    out.print(json.dumps(value, indent=1, allow_nan=False), soft_wrap=True)
+
+
+def say_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
+    """Prints a table to stdout; the columns named in ``right`` hold numbers."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(clean(column), justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else clean(cell) for cell in row))
+    out.print(table)
+
+
+def say_error(error: GatelabError) -> None:
+    """Prints what is wrong and how to mend it to stderr."""
+    first, *rest = str(error).split("\n")
+    err.print(Text.assemble(("error: ", "bold red"), (clean(first), "bold")), soft_wrap=True)
+    for line in rest:
+        label, found, text = line.partition(": ")
+        is_label = found and label.strip() in ("expected", "got", "fix")
+        err.print(Text.assemble((clean(label + found), "cyan" if is_label else ""), clean(text)), soft_wrap=True)

@@ -1,0 +1,125 @@
+"""The command ``gatelab``: finds the command asked for, loads it alone, and turns what goes wrong into exit codes.
+
+======  ================================================================================
+code    meaning
+======  ================================================================================
+0       done
+1       an error of gatelab's own; ``--debug`` shows the traceback
+2       something the user can mend: the message on stderr says what and how
+130     stopped with Ctrl-C
+141     whoever read the output has gone (``gatelab … | head``)
+======  ================================================================================
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NamedTuple
+
+import gatelab
+from gatelab.core.errors import GatelabError, InputError, nearest
+
+
+class Command(NamedTuple):
+    """A command: a module with ``main(argv) -> int | None``, imported when it is asked for."""
+
+    module: str
+    text: str
+
+
+COMMANDS = {
+    "compare": Command("gatelab.cli.compare", "RNN, LSTM or GRU? Train, score and compare them on your data"),
+    "data": Command("gatelab.cli.data", "list, get and look at data sets and files"),
+}
+
+_EXAMPLES = """\
+  gatelab data list
+  gatelab data show co2_weekly
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line ``argv`` (that of the process by default) and gives the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words or os.environ.get("GATELAB_DEBUG", "0") not in ("", "0")
+    words = [word for word in words if word != "--debug"]
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without Unicode gets question marks, not a traceback
+    try:
+        code = _run(words)
+        sys.stdout.flush()
+        return code
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except KeyboardInterrupt:
+        return _interrupted(words)
+    except BrokenPipeError:
+        # What Python would flush at exit has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except GatelabError as error:
+        return _refused(error, debug)
+    except Exception as error:
+        return _failed(error, debug)
+
+
+def _run(words: list[str]) -> int:
+    if not words or words[0] in ("--help", "-h", "help"):
+        return _help()
+    if words[0] == "--version":
+        print(f"gatelab {gatelab.__version__}")
+        return 0
+    if words[0] not in COMMANDS:
+        raise InputError(
+            f"there is no command {words[0]!r}",
+            expected=f"one of {', '.join(COMMANDS)}",
+            fix=f"did you mean {nearest(words[0], COMMANDS)}? `gatelab --help` shows all",
+        )
+    return import_module(COMMANDS[words[0]].module).main(words[1:]) or 0
+
+
+def _help() -> int:
+    width = max(map(len, COMMANDS))
+    print("usage: gatelab COMMAND …\n")
+    print("The laboratory for recurrent networks: find out which one your data needs, train it, use it.\n\ncommands:")
+    for name, command in COMMANDS.items():
+        print(f"  {name:<{width}}  {command.text}")
+    print(f"\nexamples:\n{_EXAMPLES}")
+    print("`gatelab COMMAND --help` explains a command; `--debug` anywhere shows tracebacks.")
+    return 0
+
+
+def _interrupted(words: list[str]) -> int:
+    from gatelab.cli.console import note
+
+    note("", "stopped. What was finished is kept; to go on:", f"  {shlex.join(['gatelab', *words])}")
+    return 130
+
+
+def _refused(error: GatelabError, debug: bool) -> int:
+    from gatelab.cli.console import say_error
+
+    if debug:
+        traceback.print_exc()
+    say_error(error)
+    return 2
+
+
+def _failed(error: Exception, debug: bool) -> int:
+    from gatelab.cli.console import clean, err, note
+
+    if debug:
+        traceback.print_exc()
+    err.print(f"gatelab failed: {type(error).__name__}: {clean(error)}", style="bold red", soft_wrap=True)
+    if not debug:
+        note(
+            "This is an error in gatelab, not in what you typed. The same command with --debug shows where it "
+            f"happened; please report that, with the version ({gatelab.__version__})."
+        )
+    return 1
