@@ -79,7 +79,7 @@ def choose_like(raw: RawTable, roles: Roles, columns: tuple[Column, ...]) -> Cho
         if column.kind == "number":
             values.append(_checked(raw, column.name, numbers(raw, column.name, roles.missing)))
             continue
-        cells = text_cells(raw.frame[column.name], roles.missing)
+        cells = text_cells(raw, column.name, roles.missing)
         unseen = sorted(set(cells.drop_null().unique().to_pylist()) - set(column.levels))
         if unseen:
             notes.append(f"{column.name}: {', '.join(unseen[:5])} not seen in training, taken as missing")
@@ -185,7 +185,7 @@ def _named(raw: RawTable, roles: Roles, name: str, role, notes: list[str]) -> tu
     """A covariate the user asked for: what makes it unusable is an error."""
     found = numbers(raw, name, roles.missing)
     if found.wrong.any() and not (_some(found) and found.mostly):
-        cells = text_cells(raw.frame[name], roles.missing)
+        cells = text_cells(raw, name, roles.missing)
         known = levels(cells)
         if known is None:
             raise DataError(
@@ -220,7 +220,7 @@ def _useless(raw: RawTable, roles: Roles, name: str, found: Numbers) -> str:
     if pd.api.types.is_datetime64_any_dtype(raw.frame[name]):
         return "dates"
     if found.wrong.any() and not (_some(found) and found.mostly):
-        cells = text_cells(raw.frame[name], roles.missing)
+        cells = text_cells(raw, name, roles.missing)
         if levels(cells) is None:
             return f"text with {len(cells.drop_null().unique()):,} different values"
         return "" if len(levels(cells) or ()) > 1 else "constant"

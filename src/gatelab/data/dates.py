@@ -92,8 +92,8 @@ class _Parts(NamedTuple):
 
 
 def looks_like_dates(cells: pa.Array) -> bool:
-    """Whether nine of ten among the first cells are written like dates; digits alone are not enough."""
-    head = cells.slice(0, 5000).drop_null().slice(0, 50).to_pylist()
+    """Whether nine of ten among the first fifty cells are written like dates; digits alone are not enough."""
+    head = cells.drop_null().slice(0, 50).to_pylist()
     dates = [match["date"] for match in (re.match(_CUT, cell) for cell in head) if match]
     return bool(head) and sum(not date.isdigit() and bool(_candidates(date)) for date in dates) >= 0.9 * len(head)
 

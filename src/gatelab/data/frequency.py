@@ -278,7 +278,7 @@ def _is_trading_calendar(stamps: pd.DatetimeIndex) -> bool:
         return False
     first, last = stamps[0].date(), stamps[-1].date()
     weekdays = np.busday_count(first, last) + 1
-    return (last - first).days >= 11 and len(stamps) >= (1 - _MOST_BUSINESS_GAPS) * weekdays
+    return bool((last - first).days >= 11 and len(stamps) >= (1 - _MOST_BUSINESS_GAPS) * weekdays)
 
 
 def is_clock(frequency: Frequency) -> bool:

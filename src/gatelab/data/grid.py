@@ -46,7 +46,7 @@ def regular(
     """
     if rows.stamps is None:
         frequency = Frequency(asked.alias if asked else "rows", rows=True)
-        series = [
+        series: list[Piece] = [
             (name, pd.RangeIndex(piece.stop - piece.start), rows.values[piece])
             for name, piece in zip(rows.ids, rows.pieces, strict=True)
         ]
@@ -135,8 +135,7 @@ def _notes(rows: Rows, columns: tuple[Column, ...], frequency: Frequency, grids:
     absent = sum(grid.length - len(grid.places) for grid in grids)
     if absent:
         notes.append(f"{_count(absent, 'step')} between them without a row: no values there, masked in state and loss")
-        clocks = [_missing_stamps(grid) for grid in grids if steps.is_clock(frequency) and grid.length < 10_000_000]
-        if rows.zone is None and clocks and at_clock_change(clocks[0].append(clocks[1:]), hours=range(1, 4)):
+        if rows.zone is None and steps.is_clock(frequency) and at_clock_change(_missing_stamps(grids), range(1, 4)):
             notes.append("these are hours in which clocks go forward: --time-zone counts local time right")
     moved = max((grid.moved for grid in grids), default=0)
     if moved:
@@ -177,7 +176,9 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' if number != 1 else ''}"
 
 
-def _missing_stamps(grid: Grid) -> pd.DatetimeIndex:
+def _missing_stamps(grids: list[Grid]) -> pd.DatetimeIndex:
+    """The stamps without a row of the first series that lacks some."""
+    grid = next(grid for grid in grids if grid.length > len(grid.places))
     absent = np.ones(grid.length, bool)  # (T,)
     absent[grid.places] = False
     return grid.stamps()[absent]

@@ -23,6 +23,7 @@ import pyarrow.csv
 
 from gatelab.core.errors import DataError, InputError
 from gatelab.data.dialect import Dialect, decimal_mark, decode, line_numbers, sniff
+from gatelab.data.sources import resolve
 
 _EXCEL = ".xlsx", ".xls", ".xlsm", ".ods"
 
@@ -71,9 +72,7 @@ def read_raw(source: str | os.PathLike[str] | pd.DataFrame | pd.Series, decimal:
 
 
 def _resolve(source: str | os.PathLike[str]) -> Path:
-    from gatelab.data import sources  # the catalogue is not needed for a DataFrame
-
-    path = Path(sources.resolve(os.fspath(source)))
+    path = resolve(os.fspath(source))
     if path.is_dir():
         files = sorted(entry.name for entry in path.iterdir() if entry.is_file())[:8]
         raise InputError(
@@ -81,8 +80,6 @@ def _resolve(source: str | os.PathLike[str]) -> Path:
             got=f"a folder with {', '.join(files)}" if files else "a folder without files",
             fix="name one file in it",
         )
-    if not path.exists():
-        raise InputError(f"there is no file {path}", fix="check the path, or see `gatelab data list` for names")
     return path
 
 
@@ -251,5 +248,6 @@ def _from_frame(frame: pd.DataFrame, name: str) -> RawTable:
     if len(twice):
         raise DataError(f"{name} has two columns called {twice[0]!r}", fix="give each column a name of its own")
     periods = [column for column in frame if isinstance(frame[column].dtype, pd.PeriodDtype)]
-    frame = frame.assign(**{column: frame[column].dt.to_timestamp() for column in periods})
+    for column in periods:
+        frame = frame.assign(**{str(column): frame[column].dt.to_timestamp()})
     return RawTable(name, frame.reset_index(drop=True), lambda row: f"row {row + 1}")

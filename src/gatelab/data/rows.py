@@ -60,7 +60,7 @@ def _series(raw: RawTable, roles: Roles) -> tuple[tuple[str, ...], Array]:
     """The names of the series, in the order of the file, and which of them each row belongs to. (T,)"""
     if roles.id is None:
         return ("",), np.zeros(len(raw.frame), "int64")
-    cells = text_cells(raw.frame[roles.id], roles.missing)
+    cells = text_cells(raw, roles.id, roles.missing)
     if cells.null_count:
         row = int(cells.is_null().to_numpy(zero_copy_only=False).argmax())
         raise DataError(

@@ -18,6 +18,7 @@ from gatelab.data.grid import regular
 from gatelab.data.reading import RawTable, read_raw
 from gatelab.data.roles import Column, Roles
 from gatelab.data.rows import ordered
+from gatelab.data.sources import with_hints
 from gatelab.data.timeline import Timeline, find_time
 
 Array = np.ndarray
@@ -76,8 +77,8 @@ class SeriesTable:
             frame = pd.DataFrame(series.values, columns=[column.name for column in self.columns])
             for column in self.columns:
                 if column.kind == "category":
-                    codes = frame[column.name].fillna(-1).astype(int)
-                    frame[column.name] = pd.Categorical.from_codes(codes, categories=list(column.levels)).astype("str")
+                    words = dict(enumerate(column.levels))
+                    frame[column.name] = frame[column.name].map(words).astype("str")
             frame.insert(0, "time", series.stamps)
             if self.roles.id is not None:
                 frame.insert(0, self.roles.id, series.id)
@@ -96,27 +97,12 @@ def read_table(source: Source, roles: Roles | None = None) -> SeriesTable:
         InputError: a name that does not exist, or a question only the user can answer (dates read in two ways).
         DataError: the file cannot be read or does not hold what is needed; the message names the row.
     """
-    roles = _with_hints(source, roles or Roles())
+    roles = with_hints(source, roles or Roles())
     raw = read_raw(source, roles.decimal)
     timeline = find_time(raw, roles)
     chosen = choose(raw, roles, timeline)
     asked = named_frequency(roles.frequency) if roles.frequency else None
     return _assemble(raw, roles, timeline, chosen, asked)
-
-
-def _with_hints(source: Source, roles: Roles) -> Roles:
-    """What the catalogue knows of a data set, where the user said nothing."""
-    if isinstance(source, (pd.DataFrame, pd.Series)):
-        return roles
-    from gatelab.data import sources  # the catalogue is not needed for a frame
-
-    said = {*roles.named, roles.time, roles.id}
-    for name, value in sources.hints(source).items():
-        if isinstance(value, list):
-            value = tuple(entry for entry in value if entry not in said)
-        if getattr(roles, name) in (None, ()) and value not in said:
-            roles = dataclasses.replace(roles, **{name: value})
-    return roles
 
 
 def read_like(source: Source, schema: Mapping[str, Any]) -> SeriesTable:

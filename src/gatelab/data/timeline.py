@@ -15,7 +15,7 @@ from gatelab.core.errors import DataError, InputError, nearest
 from gatelab.data.dates import looks_like_dates, parse_dates
 from gatelab.data.reading import RawTable
 from gatelab.data.roles import Roles
-from gatelab.data.values import numbers, text_cells
+from gatelab.data.values import clean, numbers, text_cells
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported: type checkers see none
 
@@ -70,7 +70,9 @@ def find_time(raw: RawTable, roles: Roles) -> Timeline:
     if typed:
         return _read(raw, roles, _likeliest(typed))
     parts = _split_parts(raw, free)
-    written = [name for name in free if _is_text(raw.frame[name]) and looks_like_dates(text_cells(raw.frame[name]))]
+    written = [
+        name for name in free if _is_text(raw.frame[name]) and looks_like_dates(clean(raw.frame[name].head(2000)))
+    ]
     if parts and not written:
         return _together(raw, parts)
     written += [name for name in free if name not in written and _counts_time(raw, name)]
@@ -111,10 +113,10 @@ def _read(raw: RawTable, roles: Roles, name: str, others: list[str] | None = Non
     compact = _compact_numbers(raw, name)
     if compact is not None:
         return compact
-    cells = text_cells(column)
+    cells = text_cells(raw, name)
     columns, clock = (name,), _clock_column(raw, roles, name, cells)
     if clock is not None:
-        cells, columns = pc.binary_join_element_wise(cells, text_cells(raw.frame[clock]), " "), (name, clock)
+        cells, columns = pc.binary_join_element_wise(cells, text_cells(raw, clock), " "), (name, clock)
     read = parse_dates(cells, name, raw.where, roles.day_first)
     notes = [f"time: {' and '.join(columns)}"]
     if read.style:
@@ -153,7 +155,7 @@ def _clock_column(raw: RawTable, roles: Roles, name: str, cells: pa.Array) -> st
     for other in raw.frame.columns:
         if other == name or other in roles.named or not _is_text(raw.frame[other]) or not _TIME_NAME.search(other):
             continue
-        times = text_cells(raw.frame[other])
+        times = text_cells(raw, other)
         if not times.null_count and pc.all(pc.match_substring_regex(times, clock)).as_py():
             return other
     return None

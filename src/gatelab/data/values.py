@@ -22,8 +22,16 @@ MOST_LEVELS = 50
 _MOSTLY = 0.9  # a column with this share of numbers is a column of numbers with mistakes in it
 
 
-def text_cells(column: pd.Series, codes: tuple[str, ...] = ()) -> pa.Array:
-    """A column of text, trimmed, with every code for "no value" made null. (T,)"""
+def text_cells(raw: RawTable, name: str, codes: tuple[str, ...] = ()) -> pa.Array:
+    """Column ``name`` as text, trimmed, with every code for "no value" made null. (T,)"""
+    key = (name, codes, "text")
+    if key not in raw.parsed:
+        raw.parsed[key] = clean(raw.frame[name], codes)
+    return raw.parsed[key]
+
+
+def clean(column: pd.Series, codes: tuple[str, ...] = ()) -> pa.Array:
+    """A column as text, trimmed, with every code for "no value" made null. (T,)"""
     values = pa.array(column.astype("str") if column.dtype != "str" else column, from_pandas=True)
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
@@ -65,11 +73,27 @@ def _numbers(raw: RawTable, name: str, codes: tuple[str, ...]) -> Numbers:
         return Numbers(values, np.zeros(len(values), bool))
     if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_timedelta64_dtype(column):
         return Numbers(np.full(len(column), np.nan), np.ones(len(column), bool))
-    cells = text_cells(column, codes)
+    if raw.decimal == "." and column.dtype == "str":
+        try:  # the common case, at once: every cell a plain number
+            values = _to_numpy(pc.cast(pa.array(column, from_pandas=True), pa.float64()))
+            values[np.isin(values, _number_codes(codes))] = np.nan
+            return Numbers(values, np.zeros(len(values), bool))
+        except pa.ArrowInvalid:
+            pass
+    cells = text_cells(raw, name, codes)
+    if not _any_number(cells, raw.decimal):
+        return Numbers(np.full(len(cells), np.nan), cells.is_valid().to_numpy(zero_copy_only=False))
     values = _parse(cells, raw.decimal)
     wrong = np.isnan(values) & cells.is_valid().to_numpy(zero_copy_only=False)
     values[np.isin(values, _number_codes(codes))] = np.nan
     return Numbers(values, wrong)
+
+
+def _any_number(cells: pa.Array, decimal: str) -> bool:
+    """Whether a thousand cells from all over the column hold a number: no need to try every word of a text."""
+    sample = cells.drop_null()
+    sample = sample.take(pa.array(np.linspace(0, len(sample) - 1, min(len(sample), 1000)).astype("int64")))
+    return not bool(np.isnan(_parse(sample, decimal)).all())
 
 
 def _number_codes(codes: tuple[str, ...]) -> Array:
@@ -122,7 +146,7 @@ def count_code(raw: RawTable, name: str, code: str) -> int:
     column = raw.frame[name]
     if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
         return int(as_number.sum())
-    cells = pc.utf8_lower(text_cells(column))
+    cells = pc.utf8_lower(text_cells(raw, name))
     return int((as_number | _is(cells, code.strip().lower())).sum())
 
 

@@ -30,8 +30,9 @@ def localised(raw: RawTable, roles: Roles, timeline: Timeline, series_of: Array)
         return stamps, None, []
     earlier = pd.DataFrame({"series": series_of, "stamp": stamps}).groupby(["series", "stamp"]).cumcount() == 0  # (T,)
     aware = stamps.tz_localize(zone, ambiguous=earlier.to_numpy(), nonexistent="NaT")
-    if aware.isna().any():
-        row = int(aware.isna().argmax())
+    never = np.asarray(aware.isna())  # (T,)
+    if never.any():
+        row = int(never.argmax())
         raise DataError(
             f"the clocks of {zone} never showed {stamps[row]}",
             got=f"{raw.where(row)} of {raw.name}; clocks went forward then",
