@@ -108,6 +108,8 @@ def _inline(figure: Figure, place: int) -> Markup:
         raise InputError("a figure is not well-formed SVG", got=error, fix=_FIX) from error
     for node in root.iter():
         _refuse_reaching_out(node)
+    if root.tag != "svg":
+        raise InputError("a figure is not SVG", expected="<svg>", got=f"<{label(root.tag, 40)}>", fix=_FIX)
     _prefix_ids(root, f"f{place}-")
     root.set("xmlns", "http://www.w3.org/2000/svg")
     root.set("role", "img")

@@ -37,7 +37,7 @@ PALETTE: dict[str, Shade] = {
     "gru": Shade("#00795b", "#35c79b"),
     "violet": Shade("#97447f", "#dd8fc6"),
     "ochre": Shade("#80660a", "#dcc14a"),
-    "sky": Shade("#1f7f9c", "#7fd3ee"),
+    "sky": Shade("#1a748f", "#7fd3ee"),
     "rose": Shade("#b3324f", "#ff8fa3"),
     "stone": Shade("#5b5348", "#c2b8a8"),
     "grey": Shade("#6b7178", "#979ea6"),

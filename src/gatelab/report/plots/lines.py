@@ -21,7 +21,6 @@ from gatelab.report.plots.drawing import WIDE, Canvas, legend, legend_height, sv
 from gatelab.report.text import label as one_line
 from gatelab.report.text import number
 
-
 _FEW = 250
 """Points up to which each has its marker."""
 
@@ -186,8 +185,9 @@ def _draw_panel(
 def _plain_log_ticks(axes: Axes, lines: list[_Checked]) -> None:
     """Ticks at 1, 2 and 5 over few decades, at powers of ten over many, as plain numbers."""
     finite = np.concatenate([line.y[np.isfinite(line.y)] for line in lines])  # (N,)
-    few = finite.size == 0 or finite.max() / finite.min() < 300
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=8))
+    decades = np.log10(finite.max()) - np.log10(finite.min()) if finite.size else 0
+    subs = (1, 2, 3, 5) if decades < 1.2 else (1, 2, 5) if decades < 2.5 else (1,)
+    axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=8))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 3)))
     axes.yaxis.set_minor_locator(NullLocator())
 

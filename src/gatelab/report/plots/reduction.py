@@ -36,12 +36,12 @@ def places(data: Any, count: int, what: str) -> np.ndarray:
     """The x axis as float64 or ``datetime64`` ``(N,)``; ``None`` counts from 0. Zoned times keep their wall clock."""
     if data is None:
         return np.arange(count, dtype=np.float64)  # (N,)
-    if isinstance(data, pd.PeriodIndex):
-        data = data.to_timestamp()
     kind = getattr(data, "dtype", None)
     if isinstance(kind, pd.DatetimeTZDtype):
         return pd.DatetimeIndex(data).tz_localize(None).to_numpy()  # (N,)
     array = np.asarray(data)
+    if array.dtype == object and array.size and isinstance(array.flat[0], pd.Period):
+        array = pd.PeriodIndex(array).to_timestamp().to_numpy()  # (N,)
     if np.issubdtype(array.dtype, np.datetime64):
         return array.astype("datetime64[ns]" if array.dtype == "datetime64[ns]" else "datetime64[us]")  # (N,)
     if array.dtype == object and array.size and isinstance(array.flat[0], date):

@@ -128,7 +128,7 @@ def _rows(
     axes.set_yticks([] if canvas.narrow else range(len(rows)), [] if canvas.narrow else names, color=light("ink"))
     for at, (name, text) in enumerate(zip(names, aligned([value for _, value, *_ in rows]), strict=True)):
         if canvas.narrow:
-            _beside(axes, at, 0, (0, 8), name, "left", "ink")
+            _beside(axes, at, 0, (2, 8), name, "left", "ink")
         _beside(axes, at, 1, (0, 8) if canvas.narrow else (10, 0), text, "right" if canvas.narrow else "left", "muted")
     if reference is not None:
         _draw_reference(axes, *reference)
@@ -142,7 +142,8 @@ def _wrapped(name: str, characters: int) -> str:
 def aligned(values: Sequence[float]) -> list[str]:
     """Numbers with as many decimals each as show three places of the middle one; ``no value`` where not finite."""
     sizes = np.abs([value for value in values if np.isfinite(value) and value])
-    decimals = int(np.clip(2 - np.floor(np.log10(np.median(sizes))), 0, 6)) if len(sizes) else 0
+    whole = all(value == round(value) for value in values if np.isfinite(value))
+    decimals = 0 if whole else int(np.clip(2 - np.floor(np.log10(np.median(sizes))), 0, 6))
     plain = len(sizes) == 0 or (sizes.max() < 1e9 and np.median(sizes) > 1e-5)
     texts = [f"{value:,.{decimals}f}".replace("-", "−") if plain else number(value) for value in values]
     return [text if np.isfinite(value) else "no value" for text, value in zip(texts, values, strict=True)]
