@@ -26,7 +26,7 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _SPOKEN = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces", "": "nothing (one column)"}
-_SAMPLE_LINES = 100
+_SAMPLE_LINES, _SAMPLE = 100, 1 << 20  # the first hundred lines, of a megabyte at most
 _NUMBER = re.compile(r"[+-]?(\d[\d ,.']*|[.,]\d+)([eE][+-]?\d+)?%?")
 _STAMP = re.compile(r"\d{1,4}[-/.]\d{1,2}([-/.]\d{1,4})?([T ]\d{1,2}:\d{2}.*)?")
 
@@ -100,7 +100,7 @@ def _refuse_binary(name: str, head: str) -> None:
 
 def sniff(text: str) -> Dialect:
     """Delimiter and header, from the first hundred lines."""
-    lines = [line for line in islice(io.StringIO(text, newline=None), 2 * _SAMPLE_LINES) if line.strip("\r\n")]
+    lines = [line for line in islice(io.StringIO(text[:_SAMPLE], newline=None), 2 * _SAMPLE_LINES) if line.strip("\r\n")]
     lines = lines[:_SAMPLE_LINES]
     delimiter = _delimiter(lines)
     first = _cells(lines, delimiter)[0]

@@ -184,7 +184,7 @@ def _shift(micros: Array, step: int) -> int:
 
 def _anchored(frequency: Frequency, stamps: pd.DatetimeIndex) -> Frequency:
     count, _ = _unit(frequency.alias)
-    weekday = int(np.bincount(stamps.dayofweek, minlength=7).argmax())
+    weekday = int(np.bincount(stamps.day_of_week, minlength=7).argmax())
     return Frequency(f"{count if count > 1 else ''}W-{_WEEKDAYS[weekday][:3].upper()}")
 
 
@@ -274,7 +274,7 @@ def _seconds_alias(seconds: int) -> str:
 
 def _is_trading_calendar(stamps: pd.DatetimeIndex) -> bool:
     """Weekdays alone, nearly all of them there: weekends and holidays are no gaps but the market's calendar."""
-    if stamps.dayofweek.max() > 4 or len(stamps) < 10:
+    if stamps.day_of_week.max() > 4 or len(stamps) < 10:
         return False
     first, last = stamps[0].date(), stamps[-1].date()
     weekdays = np.busday_count(first, last) + 1

@@ -118,7 +118,7 @@ def _refuse_foreign(name: str, content: bytes) -> None:
         raise DataError(
             f"{name} is a spreadsheet, which gatelab does not read", fix="save it as CSV from the spreadsheet program"
         )
-    if not content.strip(b"\xef\xbb\xbf\xff\xfe \t\r\n\x00"):
+    if not content[:65536].strip(b"\xef\xbb\xbf\xff\xfe \t\r\n\x00"):
         raise DataError(f"{name} is empty", expected="a table with a header and rows")
 
 

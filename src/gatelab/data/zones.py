@@ -48,6 +48,6 @@ def at_clock_change(stamps: pd.DatetimeIndex, hours: range = range(4)) -> bool:
     """
     if not len(stamps):
         return False
-    early = stamps.dayofweek.isin([6]) & stamps.hour.isin(list(hours)) & stamps.month.isin([3, 4, 9, 10, 11])
+    early = stamps.day_of_week.isin([6]) & stamps.hour.isin(list(hours)) & stamps.month.isin([3, 4, 9, 10, 11])
     days = stamps.normalize().unique()
     return bool(early.all()) and len(days) == len(days.to_period("M").unique())
