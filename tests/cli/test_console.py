@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 
 import pytest
 from hypothesis import given
@@ -61,10 +62,9 @@ def test_colours_on_a_terminal_unless_no_color_is_set(monkeypatch):
             return True
 
     def printed() -> str:
-        screen = console.Console()
-        screen.file = Terminal()
-        screen.print("x", style="red")
-        return screen.file.getvalue()
+        monkeypatch.setattr("sys.stdout", Terminal())
+        console.Console().print("x", style="red")
+        return sys.stdout.getvalue()
 
     monkeypatch.setenv("TERM", "xterm-256color")
     for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
@@ -72,3 +72,8 @@ def test_colours_on_a_terminal_unless_no_color_is_set(monkeypatch):
     assert "\x1b[31m" in printed()
     monkeypatch.setenv("NO_COLOR", "1")
     assert "31m" not in printed()
+
+
+def test_a_text_of_several_lines_stays_so(capsys):
+    say("a\n\nb", "c\td")
+    assert capsys.readouterr().out.splitlines() == ["a", "", "b", "c\\td"]

@@ -222,6 +222,37 @@ def test_hints_are_roles(found):
     assert dataclasses.is_dataclass(from_dict(Roles, found.roles))
 
 
+def test_hints_stand_where_the_user_says_nothing():
+    from gatelab.data.roles import Roles
+
+    hinted = sources.with_hints("us_macro_quarterly", Roles())
+    assert (hinted.target, hinted.time, hinted.past) == (("unemp",), "date", None)
+    assert sources.with_hints("us_macro_quarterly", Roles(target=("infl",))).target == ("infl",)
+    assert sources.with_hints("beijing_pm25", Roles(past=())).past == ()
+    # A column the user gave another role is not named twice.
+    turned = sources.with_hints("beijing_pm25", Roles(target=("TEMP",)))
+    assert "TEMP" not in turned.past
+    assert "DEWP" in turned.past
+    assert sources.with_hints("us_macro_quarterly", Roles(past=("unemp",))).target == ()
+    assert sources.with_hints("us_macro_quarterly", Roles(id="date")).time is None
+
+
+@pytest.mark.parametrize(
+    ("source", "test"),
+    [("traffic_pems", "traffic_pems/test.csv"), ("traffic_pems/train.csv", "traffic_pems/test.csv"),
+     ("traffic_pems/test.csv", None), ("co2_weekly", None), ("own.csv", None), (3, None)],
+)  # fmt: skip
+def test_a_test_file_of_its_own_is_known(source, test):
+    assert sources.test_source(source) == test
+
+
+@pytest.mark.parametrize("source", ["own.csv", 3, None, Path("/co2_weekly")])
+def test_no_hints_for_anything_else(source):
+    from gatelab.data.roles import Roles
+
+    assert sources.with_hints(source, Roles()) == Roles()
+
+
 @with_mirror
 def test_the_catalogue_agrees_with_the_index_of_the_mirror():
     index = {entry["name"]: entry for entry in json.loads(INDEX.read_text())}

@@ -49,16 +49,19 @@ def clean(text: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
-def say(*lines: object, style: str = "") -> None:
-    """Prints lines to stdout; each is one line however long."""
-    for line in lines:
-        out.print(Text(clean(line), style=style), soft_wrap=True)
+def say(*texts: object, style: str = "") -> None:
+    """Prints texts to stdout, a line each or several where one has line ends; no line is wrapped in a pipe."""
+    _print_lines(out, texts, style)
 
 
-def note(*lines: object) -> None:
-    """Prints lines about the work to stderr."""
-    for line in lines:
-        err.print(Text(clean(line), style="dim"), soft_wrap=True)
+def note(*texts: object) -> None:
+    """Prints texts about the work to stderr, as ``say`` does."""
+    _print_lines(err, texts, "dim")
+
+
+def _print_lines(console: Console, texts: Iterable[object], style: str) -> None:
+    for line in (line for text in texts for line in str(text).split("\n")):
+        console.print(Text(clean(line), style=style), soft_wrap=True)
 
 
 def say_json(value: Any) -> None:

@@ -38,8 +38,9 @@ COMMANDS = {
 }
 
 _EXAMPLES = """\
-  gatelab data list
-  gatelab data show co2_weekly
+  gatelab compare forecasting co2_weekly --budget quick
+  gatelab compare forecasting my.csv --target load --horizon 24
+  gatelab data show my.csv
 """
 
 
@@ -81,6 +82,7 @@ def _run(words: list[str]) -> int:
             expected=f"one of {', '.join(COMMANDS)}",
             fix=f"did you mean {nearest(words[0], COMMANDS)}? `gatelab --help` shows all",
         )
+    # The one import of a command's own code: the others, and torch, stay unloaded.
     return import_module(COMMANDS[words[0]].module).main(words[1:]) or 0
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATASETS", "Dataset", "File", "dataset", "export", "fetch", "hints", "locate", "locate_file", "named", "resolve",
-    "with_hints",
+    "test_source", "with_hints",
 ]  # fmt: skip
 
 
@@ -86,6 +86,18 @@ def with_hints(source: object, roles: Roles) -> Roles:
         if name in open_:
             open_[name] = tuple(column for column in open_[name] if column not in taken)
     return dataclasses.replace(roles, **{name: value for name, value in open_.items() if value not in taken})
+
+
+def test_source(source: object) -> str | None:
+    """The source of the test part, as ``"name/file"``, where ``source`` is a data set that has a file of its own for it.
+
+    >>> test_source("traffic_pems"), test_source("co2_weekly")
+    ('traffic_pems/test.csv', None)
+    """
+    found = named(source) if isinstance(source, (str, os.PathLike)) else None
+    if found is None or found[0].test is None or found[1].name != found[0].main:
+        return None
+    return f"{found[0].name}/{found[0].test}"
 
 
 def locate(name: str) -> Path:
