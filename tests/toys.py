@@ -253,7 +253,7 @@ class EchoTask(Task):
             yield EchoBatch(x, torch.from_numpy(heard[window]).float(), carries=index > 0)
 
     def count(self, part, batch_size) -> int:
-        return len(self.bits[part]) // batch_size // self.config.window - 1
+        return max(len(self.bits[part]) // batch_size // self.config.window - 1, 0)
 
     def loss(self, model, batch, state=None) -> Loss:
         logit, state = model(batch.x, state)  # (T, B, 1)

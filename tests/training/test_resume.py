@@ -52,20 +52,20 @@ def settings_for(task, every_step=True, **changes):
 @pytest.mark.parametrize(
     ("toy", "training"),
     [
-        ("adding", {"optimizer": "adam", "schedule": "plateau", "epochs": 12, "patience": None}),
-        ("echo", {"optimizer": "adam", "schedule": "cosine", "epochs": 8, "warmup_steps": 5}),
+        ("adding", {"optimizer": "adam", "schedule": "plateau", "epochs": 8, "patience": None}),
+        ("echo", {"optimizer": "adam", "schedule": "cosine", "epochs": 4, "warmup_steps": 5}),
     ],
 )
 def test_killed_at_random_moments(toy, training, tmp_path):
     rng = random.Random(20)
-    training |= {"checkpoint_seconds": 0.03, "model": MODEL}
+    training |= {"checkpoint_seconds": 0.02, "model": MODEL}
     whole = toys.train(toy, str(tmp_path / "whole"), **training)
     # A server that has imported everything forks the processes: each lives from the first step, and none is a copy
     # of this one.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["toys", "gatelab.training", "torch._dynamo"])
     folder, seen, kills = tmp_path / "killed", None, 0
-    for _ in range(5):
+    for _ in range(4):
         child = context.Process(target=toys.train, args=(toy, str(folder)), kwargs=training)
         child.start()
         while child.is_alive() and _latest(folder) == seen:  # not before it has moved on from the last time

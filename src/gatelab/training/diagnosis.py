@@ -42,24 +42,25 @@ def diagnose(
         f"{what} at {where}",
         expected="a finite number",
         got="; ".join([*said, f"learning rate {rate:.3g}", f"gradient norms before: {recent}"]),
-        fix=_advice(learner.training, rate, bad_weights=bool(findings[0]), bad_input=bool(findings[2])),
+        fix=advice(learner.training, bad_weights=bool(findings[0]), bad_input=bool(findings[2])),
     )
 
 
-def _advice(training: TrainingConfig, rate: float, *, bad_weights: bool, bad_input: bool) -> str:
+def advice(training: TrainingConfig, *, bad_weights: bool = False, bad_input: bool = False) -> str:
+    """What to try, the likeliest cure first."""
     if bad_weights:
         return "start from other weights: these were not finite before the step"
-    advice = ["check the data for infinite or missing values that are not masked"] if bad_input else []
+    tries = ["check the data for infinite or missing values that are not masked"] if bad_input else []
     if training.precision == "mixed":
-        advice.append("use --precision float32")
+        tries.append("use --precision float32")
     if training.clip_norm is None:
-        advice.append("clip the gradient: --clip-norm 1")
+        tries.append("clip the gradient: --clip-norm 1")
     elif training.clip_norm > 1:
-        advice.append(f"clip the gradient harder than {training.clip_norm:g}: --clip-norm 1")
-    advice.append(f"lower the learning rate: --learning-rate {training.learning_rate / 10:.1g}")
+        tries.append(f"clip the gradient harder than {training.clip_norm:g}: --clip-norm 1")
+    tries.append(f"lower the learning rate: --learning-rate {training.learning_rate / 10:.1g}")
     if training.warmup_steps == 0:
-        advice.append("let it rise slowly: --warmup-steps 100")
-    return "; or ".join(advice) + ". What was trained so far is kept in the run folder"
+        tries.append("let it rise slowly: --warmup-steps 100")
+    return "; or ".join(tries) + ". What was trained so far is kept in the run folder"
 
 
 def _named(title: str, names: Iterable[str]) -> str:

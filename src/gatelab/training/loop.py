@@ -23,13 +23,16 @@ from gatelab.core.errors import DataError, TrainingError
 from gatelab.core.random import generator, integer_seed
 from gatelab.core.task import Batch
 from gatelab.training import checkpoints, devices, tensors
-from gatelab.training.diagnosis import diagnose
+from gatelab.training.diagnosis import advice, diagnose
 from gatelab.training.estimate import epoch_seconds
 from gatelab.training.events import Checkpointed, EpochEnded, Event, Failed, Finished, Started, Stepped, Warned
 from gatelab.training.interrupts import Interrupts
 from gatelab.training.learner import Learner, finite
 from gatelab.training.runs import Run
 from gatelab.training.schedules import learning_rate
+
+_SHORT_EPOCH = 0.5
+"""Seconds: epochs shorter than that share a checkpoint, which would otherwise cost a good part of them."""
 
 
 @dataclass
@@ -71,6 +74,7 @@ class Trainer:
         self.carried: Any = None  # state after the last batch, detached
         self.best: tensors.Tensors = {}
         self._clock = self._checkpointed = time.monotonic()
+        self._written = 0  # records in metrics.jsonl
 
     def train(self, estimate: bool = False) -> None:
         """Trains to the end and finishes the run."""
@@ -99,6 +103,8 @@ class Trainer:
             devices.seed_torch(self.learner.device, integer_seed(seed, "step", place.step))  # dropout
             self._step(batch.to(self.learner.device))
             self._pause()
+            if self._since_checkpoint() >= self.training.checkpoint_seconds:
+                self._checkpoint()
         if place.weight_sum == 0:
             raise TrainingError("every target of the training part is masked", fix="check the gaps in the data")
         devices.seed_torch(self.learner.device, integer_seed(seed, "validate", place.epoch))
@@ -136,7 +142,7 @@ class Trainer:
             self._keep()
             raise TrainingError(
                 f"the validation loss is {total} after epoch {self.place.epoch + 1}; the training loss is finite",
-                fix="check the validation part for infinite values; or lower --learning-rate",
+                fix=advice(self.training, bad_input=True),
             )
         return total / weight if weight else None
 
@@ -155,7 +161,8 @@ class Trainer:
         place.epoch, place.batch, place.loss_sum, place.weight_sum, place.norms = place.epoch + 1, 0, 0.0, 0.0, []
         self.carried = None
         place.stopped = self._reason_to_stop()
-        self._checkpoint()
+        if place.stopped or self._since_checkpoint() >= min(_SHORT_EPOCH, self.training.checkpoint_seconds):
+            self._checkpoint()
         self.emit(EpochEnded(place.history[-1]))
 
     def _record(self, validation_loss: float | None) -> dict[str, Any]:
@@ -195,15 +202,16 @@ class Trainer:
     def _seconds(self) -> float:
         return self.place.seconds + time.monotonic() - self._clock
 
+    def _since_checkpoint(self) -> float:
+        return time.monotonic() - self._checkpointed
+
     # ---- stopping and going on -------------------------------------------------------------------------------
 
     def _pause(self) -> None:
-        """Between two batches: a checkpoint if it is time for one, and the end if a signal asked for it."""
+        """Between two batches: if a signal asked for it, a checkpoint and the end."""
         if self.interrupts.noted is not None:
             self._checkpoint()
             self.interrupts.stop()
-        if time.monotonic() - self._checkpointed >= self.training.checkpoint_seconds:
-            self._checkpoint()
 
     def _checkpoint(self) -> None:
         place, now = self.place, time.monotonic()
@@ -218,7 +226,9 @@ class Trainer:
             "carried": tensors.flatten(self.carried, "carried", into=named),
         }
         path = checkpoints.save(self.run.checkpoints, place.checkpoint, tensors.copied(named), values)
-        self.run.write_history(place.history)
+        if len(place.history) > self._written:
+            self.run.write_history(place.history)
+            self._written = len(place.history)
         self.emit(Checkpointed(path, place.step, place.history))
 
     def _resume(self) -> None:
