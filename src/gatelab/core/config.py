@@ -143,3 +143,55 @@ def _shaped(value: Any, hint: Any) -> Any:
         if option is float and isinstance(value, int) and not isinstance(value, bool):
             return float(value)
     return value
+
+
+def from_options(kind: type[Config], options: Mapping[str, Any]) -> Config:
+    """A configuration from flat options: each goes to the field of that name, in ``kind`` or in a part of it.
+
+    ``from_options(ForecastingConfig, {"target": "y", "horizon": 12})`` reaches ``config.roles.target`` too. One
+    string where several are meant becomes a tuple of one.
+
+    Raises:
+        InputError: no part has such an option.
+    """
+    known = _option_names(kind)
+    for name in options:
+        if name not in known:
+            raise InputError(
+                f"there is no option {name!r}",
+                expected=f"one of {', '.join(sorted(known))}",
+                fix=f"did you mean {nearest(name, sorted(known))}?",
+            )
+    return _from_options(kind, options)
+
+
+def _parts(kind: type) -> dict[str, type]:
+    """The fields of ``kind`` that are configurations themselves."""
+    hints = typing.get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind) if _is_part(hints[field.name])}
+
+
+def _is_part(hint: Any) -> bool:
+    return isinstance(hint, type) and dataclasses.is_dataclass(hint)
+
+
+def _option_names(kind: type) -> set[str]:
+    own = {field.name for field in dataclasses.fields(kind)}
+    return own.union(*(_option_names(part) for part in _parts(kind).values()))
+
+
+def _from_options(kind: type[Config], options: Mapping[str, Any]) -> Config:
+    hints, parts = typing.get_type_hints(kind), _parts(kind)
+    values: dict[str, Any] = {}
+    for name in (field.name for field in dataclasses.fields(kind)):  # type: ignore[arg-type]
+        if name in options:
+            values[name] = _shaped(_several(options[name], hints[name]), hints[name])
+        elif name in parts:
+            values[name] = _from_options(parts[name], options)
+    return kind(**values)
+
+
+def _several(value: Any, hint: Any) -> Any:
+    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    several = any(typing.get_origin(option) is tuple for option in options)
+    return [value] if several and isinstance(value, (str, int, float)) else value

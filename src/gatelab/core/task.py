@@ -63,14 +63,22 @@ class Evaluation:
 
 
 class Batch(Protocol):
-    """Some sequences that go through the model together; what is in it is the task's business."""
+    """Some sequences that go through the model together; what else is in it is the task's business."""
 
-    size: int
-    """Sequences (B)."""
-    steps: int
-    """Time steps each sequence takes the cell (T)."""
-    carries: bool
-    """Whether the sequences continue those of the batch before, so that the state is carried over (detached)."""
+    @property
+    def size(self) -> int:
+        """Sequences (B)."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Time steps each sequence takes the cell (T)."""
+        ...
+
+    @property
+    def carries(self) -> bool:
+        """Whether the sequences continue those of the batch before, so that the state is carried over (detached)."""
+        ...
 
     def to(self, device: Any) -> Batch:
         """The same batch with its tensors on ``device``."""
@@ -126,6 +134,13 @@ class Task(ABC):
     def restore(cls, config: Any, state: Mapping[str, Any]) -> Task:
         """The task as ``state`` describes it, without data: able to ``build`` and ``predict``."""
 
+    @abstractmethod
+    def reopen(self, source: Any, purpose: Literal["evaluate", "update"]) -> Task:
+        """The same task over new data, with the scales and vocabularies of the first.
+
+        ``evaluate`` makes all of it the test part; ``update`` makes it training and validation.
+        """
+
     # ---- what the training loop needs ----------------------------------------------------------------------
 
     def training_defaults(self) -> TrainingConfig:
@@ -147,7 +162,7 @@ class Task(ABC):
         """How many batches ``batches`` gives from ``start=0``."""
 
     @abstractmethod
-    def loss(self, model: Any, batch: Batch, state: Any = None) -> Loss:
+    def loss(self, model: Any, batch: Any, state: Any = None) -> Loss:
         """The training loss of a batch; ``state`` is what the batch before left, already detached."""
 
     def validate(self, model: Any) -> Mapping[str, float]:
@@ -174,5 +189,8 @@ class Task(ABC):
     # ---- use ------------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def predict(self, model: Any, source: Any, **options: Any) -> Any:
-        """What the model says about new data, as a ``pandas.DataFrame`` in the user's units, dates and words."""
+    def predict(self, model: Any, source: Any, *, future: Any = None) -> Any:
+        """What the model says about new data, as a ``pandas.DataFrame`` in the user's units, dates and words.
+
+        ``future`` is a further source of what is known ahead; tasks that have no such thing refuse it.
+        """

@@ -1,0 +1,1 @@
+"""Forecasting: from the last ``lookback`` steps of one or many series to the next ``horizon``."""

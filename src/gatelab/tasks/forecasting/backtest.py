@@ -1,0 +1,92 @@
+"""Rolling-origin backtest: train again at several points in time, test on what came right after each.
+
+One split says how a model did once; refitting at successive origins says how it would have done had it been kept up
+to date (Tashman 2000; Hyndman & Athanasopoulos 2021, sec. 5.10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gatelab.core.config import ModelConfig, TrainingConfig, require
+from gatelab.core.errors import DataError
+from gatelab.data.table import read_table
+from gatelab.tasks.forecasting.config import ForecastingConfig
+from gatelab.tasks.forecasting.prepare import observed_rows, target_positions
+from gatelab.tasks.forecasting.task import Forecasting
+from gatelab.training import fit
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Rows of one refit, all counted from the first row of the table."""
+
+    number: int
+    train: int
+    validation: int
+    test: int
+
+
+def folds_of(rows: int, config: ForecastingConfig, folds: int) -> Iterator[Fold]:
+    """Expanding windows: the test share of the rows, cut into ``folds`` stretches, each tested after its past.
+
+    Raises:
+        DataError: a stretch would be shorter than the horizon.
+    """
+    require(folds >= 1, "folds", "at least 1", folds)
+    shares = [*config.split, 0.0][:3]
+    whole = sum(shares)
+    stretch = int(rows * (shares[2] or 0.2 * whole) / whole) // folds
+    if stretch < (config.horizon or 1):
+        raise DataError(
+            f"{folds} folds leave {stretch} test rows each",
+            expected=f"at least the horizon, {config.horizon}",
+            fix="ask for fewer --folds, or give more rows",
+        )
+    for number in range(1, folds + 1):
+        known = rows - (folds - number + 1) * stretch
+        validation = max(int(known * shares[1] / (shares[0] + shares[1])), config.horizon or 1)
+        yield Fold(number, known - validation, validation, stretch)
+
+
+def backtest(
+    source: Any,
+    config: ForecastingConfig,
+    model: ModelConfig,
+    training: TrainingConfig,
+    *,
+    folds: int,
+    folder: Path,
+    seed: int = 0,
+    listeners: Any = (),
+) -> pd.DataFrame:
+    """Trains and scores ``folds`` times, beside every baseline on the same windows.
+
+    Returns:
+        One row for each fold and method: fold, method, train_rows, test_rows, and every metric.
+    """
+    table = read_table(source, config.roles)
+    rows = min(observed_rows(series, target_positions(table)) for series in table.series)
+    config = Forecasting.open(source, config).config if config.horizon is None or config.lookback is None else config
+    records = []
+    for fold in folds_of(rows, config, folds):
+        task = Forecasting.open(source, replace(config, split=(fold.train, fold.validation, fold.test), test_data=None))
+        fitted = fit(task, model, training, seed=seed, folder=folder / f"fold-{fold.number}", listeners=listeners)
+        scored = {model.cell: task.evaluate(fitted.model, "test")}
+        scored |= {name: evaluate("test") for name, evaluate in task.baselines().items()}
+        records += [
+            {
+                "fold": fold.number,
+                "method": name,
+                "train_rows": fold.train,
+                "test_rows": fold.test,
+                **evaluation.metrics,
+            }
+            for name, evaluation in scored.items()
+        ]
+    return pd.DataFrame(records)

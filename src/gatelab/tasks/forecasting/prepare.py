@@ -1,0 +1,201 @@
+"""From a table to windows: rows divided in time order, settings that were left open chosen, all of it said."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gatelab.core.errors import DataError, InputError
+from gatelab.core.task import Part
+from gatelab.data.table import Series, SeriesTable
+from gatelab.tasks.forecasting.baselines import LinearAutoregression
+from gatelab.tasks.forecasting.config import ForecastingConfig, Normalise, choose_horizon, choose_lookback
+from gatelab.tasks.forecasting.features import Features
+from gatelab.tasks.forecasting.windows import Windows
+
+_MOST_JUDGED = 5_000  # windows to judge a setting by with a linear model
+_MOST_MOVED = 0.3  # training deviations
+Bounds = Mapping[Part, Sequence[tuple[int, int]]]
+
+
+@dataclass(frozen=True)
+class Division:
+    """Rows of each part: ``bounds[part][s]`` is the half-open row range of series ``s``."""
+
+    bounds: Bounds
+    own_test: bool = False
+
+    def train_rows(self, table: SeriesTable) -> dict[str, int]:
+        """Training rows of each series, by id."""
+        return {s.id: stop for s, (_, stop) in zip(table.series, self.bounds["train"], strict=False)}
+
+
+def target_positions(table: SeriesTable) -> list[int]:
+    """Columns of ``Series.values`` that are targets."""
+    return [c for c, column in enumerate(table.columns) if column.role == "target"]
+
+
+def observed_rows(series: Series, at: Sequence[int]) -> int:
+    """Rows up to the last observed target: what follows is the future, perhaps with its covariates."""
+    seen = np.isfinite(series.values[:, list(at)]).any(axis=1)  # (T,)
+    return int(np.flatnonzero(seen)[-1]) + 1 if seen.any() else 0
+
+
+def divide(table: SeriesTable, split: Sequence[float]) -> Division:
+    """Train, validation and test rows of each series in time order, by fractions or by numbers of rows."""
+    at = target_positions(table)
+    bounds: dict[Part, list[tuple[int, int]]] = {"train": [], "validation": [], "test": []}
+    shares = [*split, 0.0][:3]
+    for series in table.series:
+        rows = observed_rows(series, at)
+        if max(shares) > 1:
+            sizes = [int(share) for share in shares]
+            if sum(sizes) > rows:
+                raise DataError(
+                    f"--split asks for {sum(sizes):,} rows and series {series.id or 'in the table'} has {rows:,}",
+                    fix="lower the numbers, or give fractions such as 0.7,0.1,0.2",
+                )
+            edges = np.cumsum([0, *sizes])
+        else:
+            edges = np.round(np.cumsum([0, *shares]) / sum(shares) * rows).astype(int)
+        for part, start, stop in zip(bounds, edges, edges[1:], strict=False):
+            bounds[part].append((int(start), int(stop)))
+    return Division(bounds)
+
+
+def resolve(table: SeriesTable, config: ForecastingConfig, division: Division) -> tuple[ForecastingConfig, list[str]]:
+    """Horizon and lookback where they were left open, and a line on each."""
+    rows = max(stop for _, stop in division.bounds["train"])
+    frequency, said = table.frequency, []
+    horizon = config.horizon or choose_horizon(frequency)
+    if config.horizon is None:
+        said.append(
+            f"horizon {horizon} {'step' if horizon == 1 else 'steps'}: usual for {frequency.text or 'undated'} rows"
+        )
+    lookback = config.lookback or choose_lookback(frequency, horizon, rows)
+    if config.lookback is None:
+        seasons = ", ".join(map(str, frequency.seasons)) or "none known"
+        rows_are = frequency.text or "undated"
+        said.append(f"lookback {lookback} steps: from the seasons of {rows_are} rows ({seasons}) and the horizon")
+    return replace(config, horizon=horizon, lookback=lookback), said
+
+
+def need_rows(table: SeriesTable, config: ForecastingConfig, division: Division, windows: Windows) -> None:
+    """Raises ``DataError`` unless each part that has rows holds a window; says how many rows are needed."""
+    assert config.horizon is not None
+    assert config.lookback is not None
+    shares = [share for share in [*config.split, 0.0][:3] if share]
+    for part in ("train", "validation", "test"):
+        wanted = any(stop > start for start, stop in windows.bounds[part])
+        if len(windows.origins[part]) or not (wanted or part != "test"):
+            continue
+        rows = max(observed_rows(series, target_positions(table)) for series in table.series)
+        least = config.horizon + (config.lookback if part == "train" else 0)
+        share = dict(zip(("train", "validation", "test"), [*config.split, 0.0], strict=False))[part] / sum(shares)
+        needed = math.ceil(least / share) + 1 if max(config.split) <= 1 and share else least
+        raise DataError(
+            f"too few rows: the {part} part holds no window of {config.lookback} steps in and {config.horizon} out",
+            expected=f"about {needed:,} rows with an observed target, or shorter windows",
+            got=f"{rows:,} rows",
+            fix="give more rows, a smaller --horizon or --lookback, or another --split",
+        )
+
+
+def check_targets(table: SeriesTable, division: Division) -> None:
+    """Raises ``DataError`` for a target that never changes, or is never observed, in the training part."""
+    for c in target_positions(table):
+        name = table.columns[c].name
+        parts = [s.values[:stop, c] for s, (_, stop) in zip(table.series, division.bounds["train"], strict=False)]
+        known = np.concatenate(parts)
+        known = known[np.isfinite(known)]
+        if len(known) == 0:
+            raise DataError(
+                f"the target {name!r} has no value in the training part",
+                expected="numbers",
+                got="missing values only",
+                fix="choose another --target, or check --missing and the file",
+            )
+        if np.ptp(known) == 0:
+            raise DataError(
+                f"the target {name!r} is constant in the training part",
+                expected="a column that changes",
+                got=f"{known[0]:g} in all {len(known):,} rows",
+                fix="choose another --target: the last value already forecasts this one",
+            )
+
+
+def choose_normalisation(make: Callable[[Normalise], Windows]) -> tuple[Normalise, str]:
+    """The normalisation with which a linear autoregression errs least on validation, and a line on it.
+
+    A window's level stays in only where levels stay the same over time: unlike a linear model, a network does not
+    extrapolate to levels that it has not met.
+    """
+    plain = make("none")
+    moved = level_shift(plain)
+    names: list[Normalise] = ["none", "last", "mean", "standard"]
+    names = names[moved > _MOST_MOVED :]
+    windows = {name: plain if name == "none" else make(name) for name in names}
+    errors = {name: LinearAutoregression(windows[name], at_most=_MOST_JUDGED).error for name in names}
+    best = min(names, key=lambda name: errors[name])
+    listed = ", ".join(f"{name} {error:.4g}" for name, error in errors.items())
+    level = f"; the level wanders by {moved:.2f} deviations" if moved > _MOST_MOVED else ""
+    return best, f"per-window normalisation: {best} (a linear model's validation error, in deviations: {listed}){level}"
+
+
+def level_shift(windows: Windows) -> float:
+    """How far the mean target wanders, in training deviations: the largest over fifths of training and validation.
+
+    A fifth is about the length of the test part: where a fifth lies elsewhere, the test part may, too.
+    """
+    moved = [0.0]
+    for s, series in enumerate(windows.series):
+        (first, end), (_, stop) = windows.bounds["train"][s], windows.bounds["validation"][s]
+        scaled = (series.raw - series.centre) / series.deviation  # (T, O)
+        stretches = [*np.array_split(scaled[first:end], 5), scaled[end:stop]]
+        for column in (column for stretch in stretches for column in stretch.T):
+            if np.isfinite(column).any():
+                moved.append(abs(float(np.nanmean(column))))
+    return max(moved)
+
+
+def choose_calendar(make: Callable[[bool], Windows]) -> tuple[bool, str]:
+    """Whether a linear model forecasts the validation part better when it sees the calendar, and a line on it."""
+    without, beside = (
+        LinearAutoregression(make(calendar), ahead=True, at_most=_MOST_JUDGED).error for calendar in (False, True)
+    )
+    shown = beside < without
+    verb = "shown" if shown else "not shown"
+    return shown, f"calendar: {verb} (a linear model's validation error: {beside:.4g} with it, {without:.4g} without)"
+
+
+def make_windows(
+    table: SeriesTable, test: SeriesTable | None, config: ForecastingConfig, features: Features, division: Division
+) -> Windows:
+    """Windows over the table and, where the test part is a table of its own, over that too."""
+    assert config.horizon is not None
+    assert config.lookback is not None
+    assert config.normalise != "auto"
+    prepared = [features.prepare(series) for series in table.series]
+    bounds: dict[Part, list[tuple[int, int]]] = {part: list(ranges) for part, ranges in division.bounds.items()}
+    if test is not None:
+        bounds["test"] = [(0, 0) for _ in table.series]
+        for series in test.series:
+            prepared.append(features.prepare(series))
+            bounds["train"].append((0, 0))
+            bounds["validation"].append((0, 0))
+            bounds["test"].append((0, observed_rows(series, target_positions(test))))
+    return Windows(prepared, bounds, config.lookback, config.horizon, config.normalise)
+
+
+def require_split(config: ForecastingConfig) -> None:
+    """Raises ``InputError`` where no validation part was left: early stopping and tuning stand on it."""
+    if len(config.split) < 2 or config.split[1] == 0 or config.split[0] == 0:
+        raise InputError(
+            "the split leaves no training or no validation part",
+            expected="train and validation above 0",
+            got=config.split,
+            fix="give for example --split 0.7,0.1,0.2",
+        )

@@ -1,0 +1,286 @@
+"""Forecasting as a task: what training, compare and the reports ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property, partial
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gatelab.core.config import ModelConfig, TrainingConfig
+from gatelab.core.task import Evaluation, Loss, Part, Task
+from gatelab.data.frequency import Frequency
+from gatelab.data.roles import Column
+from gatelab.data.table import SeriesTable, read_like, read_table
+from gatelab.tasks.forecasting import baselines, figures, prepare, scores, statespace
+from gatelab.tasks.forecasting.baselines import Points
+from gatelab.tasks.forecasting.config import ForecastingConfig
+from gatelab.tasks.forecasting.features import Features
+from gatelab.tasks.forecasting.model import ForecastNet, forecast_loss
+from gatelab.tasks.forecasting.predict import predict_unseen
+from gatelab.tasks.forecasting.windows import WindowBatch, Windows
+
+Array = np.ndarray
+_MOST_SCORED = 2_000_000  # forecast values held at once; above that the test windows are thinned, and it is said
+_MOST_EPOCH = 20_000  # windows in one epoch: neighbours differ by one row, and long series need no more to learn from
+_SHOWN = 200  # windows kept for pictures
+
+
+class Forecasting(Task):
+    """Forecast the next steps of one or many series."""
+
+    name: ClassVar[str] = "forecasting"
+    Config: ClassVar[type] = ForecastingConfig
+
+    def __init__(self, config: ForecastingConfig, features: Features, schema: Mapping[str, Any], notes: Sequence[str]):
+        self.config, self.features, self.schema, self.notes = config, features, schema, list(notes)
+        self.metrics = scores.metrics_of(config.quantiles, _unit(features), _metric(config, features))
+        self._windows: Windows | None = None
+        self._naive: dict[str, list[float]] = {}
+
+    # ---- from data to task, and back ----------------------------------------------------------------------------
+
+    @classmethod
+    def open(cls, source: Any, config: ForecastingConfig) -> Forecasting:
+        """Reads the table, divides it in time order and fits scales and channels on the training rows.
+
+        Raises:
+            DataError: no usable target, too few rows, dates that cannot be read and the like.
+        """
+        prepare.require_split(config)
+        table = read_table(source, config.roles)
+        test = read_like(config.test_data, table.schema()) if config.test_data is not None else None
+        split = config.split[:2] if test is not None else config.split
+        config = replace(config, roles=table.roles, split=split)
+        division = prepare.divide(table, split)
+        prepare.check_targets(table, division)
+        config, said = prepare.resolve(table, config, division)
+        rows = division.train_rows(table)
+        features = Features.fit(table, rows, calendar=config.calendar is not False)
+
+        def make(normalise: Any, features: Features) -> Windows:
+            return prepare.make_windows(table, test, replace(config, normalise=normalise), features, division)
+
+        plain = replace(features, calendar=())
+        prepare.need_rows(table, config, division, make("none", plain))
+        if config.normalise == "auto":
+            normalise, line = prepare.choose_normalisation(lambda name: make(name, plain))
+            config, said = replace(config, normalise=normalise), [*said, line]
+        if config.calendar is None and features.calendar:
+            shown, line = prepare.choose_calendar(lambda on: make(config.normalise, features if on else plain))
+            config, said = replace(config, calendar=shown), [*said, line]
+        features = features if config.calendar else plain
+        config = replace(config, calendar=bool(features.calendar))
+        windows = make(config.normalise, features)
+        notes = [*table.notes, *(test.notes if test is not None else ()), *said, _parts_note(windows)]
+        task = cls(config, features, table.schema(), notes)
+        task._adopt(windows, table, rows)
+        return task
+
+    def _adopt(self, windows: Windows, table: SeriesTable, train_rows: Mapping[str, int]) -> None:
+        """Takes the windows, and MASE's denominators from the training rows."""
+        self._windows = windows
+        season = self.season
+        at = prepare.target_positions(table)
+        errors = {s.id: scores.naive_error(s.values[: train_rows[s.id], at], season) for s in table.series}
+        pooled = np.mean(list(errors.values()), axis=0)  # (O,)
+        self._naive = {id: error.tolist() for id, error in {"": pooled, **errors}.items()}
+
+    def reopen(self, source: Any, purpose: Literal["evaluate", "update"]) -> Forecasting:
+        """The same task over new rows, scales and channels kept.
+
+        ``evaluate`` makes all rows the test part; ``update`` makes them training and validation (the last tenth).
+        """
+        table = read_like(source, self.schema)
+        split = (0.0, 0.0, 1.0) if purpose == "evaluate" else (0.9, 0.1, 0.0)
+        config = replace(self.config, split=split, test_data=None)
+        windows = prepare.make_windows(table, None, config, self.features, prepare.divide(table, split))
+        prepare.need_rows(table, config, prepare.divide(table, split), windows)
+        task = self.with_windows(windows)
+        task.notes = [*table.notes, _parts_note(windows)]
+        return task
+
+    def state(self) -> dict[str, Any]:
+        """Columns, scales and channels as plain JSON values."""
+        return {"schema": self.schema, "features": self.features.to_dict(), "naive": self._naive, "notes": self.notes}
+
+    @classmethod
+    def restore(cls, config: ForecastingConfig, state: Mapping[str, Any]) -> Forecasting:
+        """The task without data: able to ``build``, ``predict`` and ``reopen``."""
+        columns = [Column.from_dict(column) for column in state["schema"]["columns"]]
+        frequency = Frequency(**state["schema"]["frequency"])
+        features = Features.from_dict(state["features"], columns, frequency)
+        task = cls(config, features, state["schema"], state["notes"])
+        task._naive = {id: list(error) for id, error in state["naive"].items()}
+        return task
+
+    def with_windows(self, windows: Windows) -> Forecasting:
+        """The same task over other windows."""
+        task = Forecasting(self.config, self.features, self.schema, self.notes)
+        task._windows, task._naive = windows, self._naive
+        return task
+
+    # ---- what the training loop needs ---------------------------------------------------------------------------
+
+    @property
+    def windows(self) -> Windows:
+        """The windows over the data this task was opened with."""
+        if self._windows is None:
+            raise RuntimeError("this task was restored without data: call reopen(source, purpose) first")
+        return self._windows
+
+    @property
+    def season(self) -> int:
+        """The likeliest season in steps; 1 where none is known."""
+        return self.features.frequency.seasons[0] if self.features.frequency.seasons else 1
+
+    def training_defaults(self) -> TrainingConfig:
+        """Smaller batches for shorter series, so that an epoch holds enough steps."""
+        windows = min(len(self.windows.origins["train"]), _MOST_EPOCH)
+        return TrainingConfig(batch_size=int(np.clip(2 ** np.floor(np.log2(max(windows, 1) / 50)), 8, 64)))
+
+    def build(self, model: ModelConfig) -> ForecastNet:
+        """An encoder as ``model`` says, with the head this task's channels and horizon need."""
+        config, features = self.config, self.features
+        targets, ahead = len(features.targets), len(features.known_channels)
+        return ForecastNet(
+            model,
+            input_size=targets + len(features.past_channels) + ahead,
+            targets=targets,
+            ahead=ahead,
+            lookback=config.lookback,
+            horizon=config.horizon,
+            quantiles=len(config.quantiles),
+            mean=config.point == "mean",
+            highway=config.highway,
+        )
+
+    def batches(
+        self, part: Part, batch_size: int, rng: np.random.Generator | None = None, start: int = 0
+    ) -> Iterator[WindowBatch]:
+        """Windows of a part; an epoch of a long training part is a fresh sample of it."""
+        return self.windows.batches(self._epoch(part, rng), batch_size, rng, start)
+
+    def _epoch(self, part: Part, rng: np.random.Generator | None) -> Array:
+        origins = self.windows.origins[part]
+        if part != "train":
+            return self._scored_origins(part)
+        if rng is not None and len(origins) > _MOST_EPOCH:
+            return rng.choice(origins, _MOST_EPOCH, replace=False)
+        return origins[:_MOST_EPOCH]
+
+    def count(self, part: Part, batch_size: int) -> int:
+        """Batches in a part."""
+        origins = len(self._scored_origins(part)) if part != "train" else len(self.windows.origins[part])
+        return -(-min(origins, _MOST_EPOCH if part == "train" else origins) // batch_size)
+
+    def loss(self, model: Any, batch: WindowBatch, state: Any = None) -> Loss:
+        """Quantile loss over the observed targets of the horizon."""
+        mean, weight = forecast_loss(model(batch), batch, self._levels.to(batch.inputs))
+        return Loss(mean, float(weight))
+
+    @cached_property
+    def _levels(self) -> Tensor:
+        return torch.tensor(self.config.quantiles)
+
+    # ---- what compare and the reports need ----------------------------------------------------------------------
+
+    def _scored_origins(self, part: Part) -> Array:
+        values = self.config.horizon * len(self.features.targets) * len(self.config.quantiles)
+        return self.windows.thinned(part, max(_MOST_SCORED // values, 1))
+
+    def evaluate(self, model: Any, part: Part) -> Evaluation:
+        """All metrics on a part, every window an origin (rolling, stride one)."""
+        origins = self._scored_origins(part)
+        quantiles, point = self.forecast(model, origins)
+        return self._evaluation(origins, point, quantiles)
+
+    @torch.no_grad()
+    def forecast(self, model: Any, origins: Array) -> tuple[Array, Array]:
+        """Quantiles ``(K, N, O, Q)`` and points ``(K, N, O)`` at some origins, in the user's units."""
+        device = next(model.parameters()).device
+        training = model.training
+        model.eval()
+        found = [model(batch.to(device)) for batch in self.windows.batches(origins, 512)]
+        model.train(training)
+        # Quantiles that cross are put in order (rearrangement, Chernozhukov, Fernández-Val & Galichon 2010).
+        quantiles = torch.cat([f.quantiles for f in found], dim=1).sort(dim=-1).values  # (K, N, O, Q)
+        middle = quantiles[..., self.config.quantiles.index(0.5)]  # (K, N, O)
+        point = middle if found[0].mean is None else torch.cat([f.mean for f in found], dim=1)
+        centre, deviation = baselines.scales(self.windows, origins)  # (N, O)
+        spread = quantiles.cpu().double().numpy() * deviation[..., None] + centre[..., None]
+        return spread, point.cpu().double().numpy() * deviation + centre
+
+    def _evaluation(self, origins: Array, point: Array, quantiles: Array) -> Evaluation:
+        windows = self.windows
+        number, _ = windows.locate(origins)
+        naive = np.array([self._naive.get(s.id, self._naive[""]) for s in windows.series])  # (S, O)
+        truth = baselines.truth_of(windows, origins)  # (K, N, O)
+        deviation = baselines.scales(windows, origins)[1]  # (N, O)
+        scored = scores.Scored(point, quantiles, truth, deviation, naive[number])
+        shown = figures.shown_windows(len(origins), self.config.horizon, _SHOWN)
+        arrays = {
+            "mae_by_horizon": scores.by_horizon(scored),
+            "error_by_item": scores.by_window(scored),
+            "shown_origin": origins[shown],
+            "shown_point": point[:, shown],
+            "shown_quantiles": quantiles[:, shown],
+            "shown_truth": truth[:, shown],
+        }
+        return Evaluation(scores.score(scored, self.config.quantiles), arrays, len(origins))
+
+    def baselines(self) -> Mapping[str, Callable[[Part], Evaluation]]:
+        """Last value, seasonal naive, drift, linear autoregression, and ARIMA and ETS where they are affordable."""
+        makers: dict[str, Callable[[], Points]] = {"last value": lambda: baselines.last_value}
+        for season in self.features.frequency.seasons:
+            if season > 1 and season < max(stop for _, stop in self.windows.bounds["train"]):
+                makers[f"seasonal naive ({season})"] = partial(baselines.seasonal_naive, season)
+        makers["drift"] = lambda: baselines.drift
+        makers["linear autoregression"] = lambda: baselines.LinearAutoregression(self.windows)
+        if self.features.known_channels:
+            makers["linear + known ahead"] = lambda: baselines.LinearAutoregression(self.windows, ahead=True)
+        if statespace.affordable(self.windows):
+            makers["ARIMA"] = lambda: statespace.StateSpaceBaseline(self.windows, statespace.arimas, self.season)
+            makers["ETS"] = lambda: statespace.StateSpaceBaseline(
+                self.windows, statespace.exponential_smoothings, self.season
+            )
+        return {name: partial(self._evaluate_baseline, make) for name, make in makers.items()}
+
+    def _evaluate_baseline(self, make: Callable[[], Points], part: Part) -> Evaluation:
+        points = make()
+        origins = self._scored_origins(part)
+        point = points(self.windows, origins)  # (K, N, O)
+        spread = baselines.residual_quantiles(points, self.windows, np.array(self.config.quantiles))  # (K, O, Q)
+        deviation = baselines.scales(self.windows, origins)[1]  # (N, O)
+        return self._evaluation(origins, point, point[..., None] + spread[:, None] * deviation[..., None])
+
+    def sections(self, results: Mapping[str, Sequence[Evaluation]]) -> Sequence[Any]:
+        """Forecasts against truth, error by horizon, coverage of the intervals."""
+        return figures.sections(self, results)
+
+    # ---- use ----------------------------------------------------------------------------------------------------
+
+    def predict(self, model: Any, source: Any, *, future: Any = None) -> Any:
+        """The steps after the last observed target of each series: see ``predict_unseen``."""
+        return predict_unseen(self, model, source, future)
+
+
+def _unit(features: Features) -> str:
+    return features.targets[0] if len(features.targets) == 1 else ""
+
+
+def _metric(config: ForecastingConfig, features: Features) -> str:
+    if config.metric != "auto":
+        return config.metric
+    if len(features.targets) > 1:
+        return "MASE"
+    return "RMSE" if config.point == "mean" else "MAE"
+
+
+def _parts_note(windows: Windows) -> str:
+    counts = ", ".join(f"{len(origins):,} {part}" for part, origins in windows.origins.items() if len(origins))
+    return f"windows of {windows.lookback} steps in and {windows.horizon} out: {counts}"

@@ -1,0 +1,140 @@
+"""Every baseline against a loop that looks at one origin at a time and at nothing later."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+from statsmodels.tsa.statespace.sarimax import SARIMAX
+
+from gatelab.tasks.forecasting import baselines, statespace
+from gatelab.tasks.forecasting.features import Prepared
+from gatelab.tasks.forecasting.windows import Windows
+
+
+def windows_over(raws: list[np.ndarray], lookback: int = 6, horizon: int = 5) -> Windows:
+    prepared, train, validation, test = [], [], [], []
+    for number, raw in enumerate(raws):
+        centre, deviation = np.nanmean(raw, axis=0), np.nanstd(raw, axis=0)
+        seen, rows = np.isfinite(raw), len(raw)
+        prepared.append(
+            Prepared(
+                id=str(number), stamps=pd.RangeIndex(rows),
+                target=np.where(seen, (raw - centre) / deviation, 0).astype(np.float32),
+                seen=seen, past=np.zeros((rows, 0), np.float32), known=np.zeros((rows, 0), np.float32),
+                shown=seen.any(axis=1), raw=raw, centre=centre, deviation=deviation,
+            )
+        )  # fmt: skip
+        train.append((0, rows // 2))
+        validation.append((rows // 2, 3 * rows // 4))
+        test.append((3 * rows // 4, rows))
+    return Windows(prepared, {"train": train, "validation": validation, "test": test}, lookback, horizon, "last")
+
+
+@pytest.fixture
+def windows() -> Windows:
+    rng = np.random.default_rng(0)
+    raws = [np.cumsum(rng.normal(size=(rows, 2)), axis=0) for rows in (80, 64)]
+    raws[0][rng.random(raws[0].shape) < 0.15] = np.nan
+    raws[0][0] = 1.0
+    return windows_over(raws)
+
+
+def known(windows: Windows, origin: int, o: int) -> np.ndarray:
+    number, row = windows.locate(np.array([origin]))
+    return windows.series[number[0]].raw[: row[0] + 1, o]
+
+
+def test_last_value_and_drift(windows):
+    origins = windows.origins["test"]
+    last, line = baselines.last_value(windows, origins), baselines.drift(windows, origins)
+    for n, origin in enumerate(origins):
+        for o in range(2):
+            past = known(windows, origin, o)
+            rows = np.flatnonzero(np.isfinite(past))
+            assert last[:, n, o] == pytest.approx(past[rows[-1]])
+            slope = (past[rows[-1]] - past[rows[0]]) / (len(past) - 1 - rows[0])
+            assert line[:, n, o] == pytest.approx(past[rows[-1]] + slope * np.arange(1, 6))
+
+
+def test_seasonal_naive_takes_the_latest_known_value_of_the_same_season(windows):
+    origins, season = windows.origins["test"], 3
+    found = baselines.seasonal_naive(season)(windows, origins)
+    for n, origin in enumerate(origins):
+        for o in range(2):
+            past = known(windows, origin, o)
+            for k in range(1, 6):
+                same = [v for t, v in enumerate(past) if (len(past) - 1 + k - t) % season == 0 and np.isfinite(v)]
+                assert found[k - 1, n, o] == pytest.approx(same[-1])
+
+
+def test_no_baseline_looks_past_its_origin(windows):
+    origins = windows.origins["test"][:4]
+    makers = [lambda w: baselines.last_value, lambda w: baselines.drift, lambda w: baselines.seasonal_naive(4)]
+    number, row = windows.locate(origins[-1:])
+    later = [series.raw.copy() for series in windows.series]
+    later[number[0]][row[0] + 1 :] = 1e6
+    changed = windows_over(later)
+    for make in makers:
+        assert make(windows)(windows, origins) == pytest.approx(make(changed)(changed, origins))
+
+
+def test_linear_autoregression_finds_a_linear_process():
+    rng = np.random.default_rng(2)
+    y = np.zeros(600)
+    for t in range(2, 600):
+        y[t] = 1.2 * y[t - 1] - 0.5 * y[t - 2] + rng.normal(0, 0.1)
+    windows = windows_over([y[:, None]], lookback=4, horizon=1)
+    origins = windows.origins["test"]
+    error = baselines.LinearAutoregression(windows)(windows, origins)[0, :, 0] - y[origins + 1]
+    assert np.std(error) == pytest.approx(0.1, rel=0.2)
+
+
+def test_state_space_forecasts_are_statsmodels_own():
+    rng = np.random.default_rng(3)
+    y = np.cumsum(rng.normal(size=120))
+    y[40:43] = np.nan
+    windows = windows_over([y[:, None]])
+    baseline = statespace.StateSpaceBaseline(
+        windows, lambda rows, season: [partial(SARIMAX, order=(1, 1, 1))], season=1
+    )
+    origins = windows.origins["test"][::5]
+    found = baseline(windows, origins)
+    series = windows.series[0]
+    scaled = (y - series.centre[0]) / series.deviation[0]
+    fitted = SARIMAX(scaled[:60], order=(1, 1, 1)).fit(disp=False)
+    for n, origin in enumerate(origins):
+        expected = fitted.apply(scaled[: origin + 1]).forecast(5) * series.deviation[0] + series.centre[0]
+        assert found[:, n, 0] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("family", [statespace.arimas, statespace.exponential_smoothings])
+def test_state_space_baselines_follow_a_season(family):
+    rng = np.random.default_rng(4)
+    y = 10 * np.sin(2 * np.pi * np.arange(160) / 4) + rng.normal(0, 0.5, 160)
+    windows = windows_over([y[:, None]])
+    origins = windows.origins["test"]
+    found = statespace.StateSpaceBaseline(windows, family, season=4)(windows, origins)
+    assert np.abs(found - baselines.truth_of(windows, origins)).mean() < 1.5
+
+
+def test_residual_quantiles_are_those_of_the_validation_errors(windows):
+    levels = np.array([0.1, 0.5, 0.9])
+    found = baselines.residual_quantiles(baselines.last_value, windows, levels)
+    origins = windows.origins["validation"]
+    error = baselines.truth_of(windows, origins) - baselines.last_value(windows, origins)
+    error = error / baselines.scales(windows, origins)[1]
+    assert found[2, 1] == pytest.approx(np.nanquantile(error[2, :, 1], levels))
+
+
+def test_ridges_are_scikit_learns():
+    from sklearn.linear_model import Ridge
+
+    rng = np.random.default_rng(5)
+    x, y = rng.normal(size=(40, 6)) + 3, rng.normal(size=(40, 2))
+    for penalty, (weight, bias) in zip(baselines._PENALTIES, baselines.ridges(x, y), strict=True):
+        oracle = Ridge(alpha=penalty, solver="svd").fit(x, y)
+        assert weight == pytest.approx(oracle.coef_.T, abs=1e-8)
+        assert bias == pytest.approx(oracle.intercept_, abs=1e-8)
