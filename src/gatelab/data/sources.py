@@ -89,7 +89,7 @@ def with_hints(source: object, roles: Roles) -> Roles:
 
 
 def test_source(source: object) -> str | None:
-    """The source of the test part, as ``"name/file"``, where ``source`` is a data set that has a file of its own for it.
+    """The test part of a data set that has a file of its own for it, as ``"name/file"``; None for anything else.
 
     >>> test_source("traffic_pems"), test_source("co2_weekly")
     ('traffic_pems/test.csv', None)
