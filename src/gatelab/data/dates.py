@@ -94,8 +94,8 @@ class _Parts(NamedTuple):
 def looks_like_dates(cells: pa.Array) -> bool:
     """Whether nine of ten among the first fifty cells are written like dates; digits alone are not enough."""
     head = cells.drop_null().slice(0, 50).to_pylist()
-    dates = [match["date"] for match in (re.match(_CUT, cell) for cell in head) if match]
-    return bool(head) and sum(not date.isdigit() and bool(_candidates(date)) for date in dates) >= 0.9 * len(head)
+    cut = [re.match(_CUT, cell) for cell in head if not cell.isdigit()]
+    return bool(head) and sum(bool(match and _candidates(match["date"])) for match in cut) >= 0.9 * len(head)
 
 
 def parse_dates(cells: pa.Array, name: str, where: Where, day_first: bool | None = None) -> Stamps:
@@ -186,8 +186,11 @@ def _offset_name(offset: int) -> str:
 # ---- dates ----------------------------------------------------------------------------------------------------
 
 
-def _candidates(date: str) -> tuple[Style, ...]:
-    return tuple(style for style in STYLES if re.fullmatch(style.pattern, date))
+def _candidates(date: str, day_first: bool | None = None) -> tuple[Style, ...]:
+    """The styles that ``date`` may be written in, as far as the user leaves them open."""
+    unwanted = {None: " ", True: "month-first", False: "day-first"}[day_first]
+    fitting = (style for style in STYLES if re.fullmatch(style.pattern, date))
+    return tuple(style for style in fitting if not style.name.startswith(unwanted))
 
 
 def _days(dates: list[str], style: Style) -> Array:
@@ -212,19 +215,15 @@ def _days(dates: list[str], style: Style) -> Array:
 def _read_dates(parts: _Parts, cells: pa.Array, name: str, where: Where, day_first: bool | None) -> _Read:
     """The one style that reads every date, and the days."""
     present = np.unique(parts.date_of)
-    dates = parts.dates
-    candidates = _candidates(dates[parts.date_of[0]]) if len(parts.date_of) else ()
+    candidates = _candidates(parts.dates[parts.date_of[0]], day_first)
     if not candidates:
         _refuse_cell(cells, 0, name, where)
-    if day_first is not None:
-        unwanted = "month-first" if day_first else "day-first"
-        candidates = tuple(style for style in candidates if not style.name.startswith(unwanted))
-    read = [(style, _days(dates, style)) for style in candidates]
+    read = [(style, _days(parts.dates, style)) for style in candidates]
     whole = [(style, days) for style, days in read if not np.isnat(days[present]).any()]
     if len(whole) == 1:
         return whole[0]
     if not whole:
-        _refuse_some(read, parts, cells, name, where)
+        _refuse_some(read, parts, cells, name, where, day_first)
     return _more_regular(whole, parts, cells, name)
 
 
@@ -256,16 +255,19 @@ def _regularity(micros: Array) -> tuple[float, float]:
     return float(runs), len(different) / grid.length if grid else 0.0
 
 
-def _refuse_some(read: list[_Read], parts: _Parts, cells: pa.Array, name: str, where: Where) -> NoReturn:
+def _refuse_some(
+    read: list[_Read], parts: _Parts, cells: pa.Array, name: str, where: Where, day_first: bool | None
+) -> NoReturn:
     """No style reads every date: says whether one cell is wrong, or two ways of writing are mixed."""
-    days = max((days for _, days in read), key=lambda days: int((~np.isnat(days[parts.date_of])).sum()))
-    row = int(np.argmax(np.isnat(days[parts.date_of])))
+    style, days = max(read, key=lambda entry: int((~np.isnat(entry[1][parts.date_of])).sum()))
+    fits = ~np.isnat(days[parts.date_of])  # (T,)
+    row = int(np.argmin(fits))
     odd = parts.dates[parts.date_of[row]]
-    others = [style for style in _candidates(odd) if not np.isnat(_days([odd], style)[0])]
-    if others:
-        good = int(np.argmin(np.isnat(days[parts.date_of])))
-        _refuse_mixed(cells, good, row, name, where)
-    _refuse_cell(cells, row, name, where)
+    others = [other for other in _candidates(odd, day_first) if not np.isnat(_days([odd], other)[0])]
+    if not others or not fits.any():
+        _refuse_cell(cells, row, name, where, f"dates written {style.name}, as {cells[0].as_py()}" if row else None)
+    only = fits & np.isnat(_days(parts.dates, others[0])[parts.date_of])  # (T,) not in the odd style
+    _refuse_mixed(cells, int(np.argmax(only if only.any() else fits)), row, name, where)
 
 
 def _refuse_mixed(cells: pa.Array, first: int, second: int, name: str, where: Where) -> NoReturn:
@@ -276,10 +278,10 @@ def _refuse_mixed(cells: pa.Array, first: int, second: int, name: str, where: Wh
     )
 
 
-def _refuse_cell(cells: pa.Array, row: int, name: str, where: Where) -> NoReturn:
+def _refuse_cell(cells: pa.Array, row: int, name: str, where: Where, expected: str | None = None) -> NoReturn:
     raise DataError(
         f"the time column {name!r} holds something that is no date",
-        expected="dates such as 2016-12-31 23:00",
+        expected=expected or "dates such as 2016-12-31 23:00",
         got=f"{cells[row].as_py()!r} in {where(row)}",
         fix="mend that cell, or name the right column with --time",
     )

@@ -100,8 +100,9 @@ def _refuse_binary(name: str, head: str) -> None:
 
 def sniff(text: str) -> Dialect:
     """Delimiter and header, from the first hundred lines."""
-    lines = [line for line in islice(io.StringIO(text[:_SAMPLE], newline=None), 2 * _SAMPLE_LINES) if line.strip("\r\n")]
-    lines = lines[:_SAMPLE_LINES]
+    head = text if len(text) <= _SAMPLE else text[:_SAMPLE].rpartition("\n")[0] or text
+    written = (line for line in io.StringIO(head, newline=None) if line.strip("\r\n"))
+    lines = list(islice(written, _SAMPLE_LINES))
     delimiter = _delimiter(lines)
     first = _cells(lines, delimiter)[0]
     filled = [cell.strip() for cell in first if cell.strip()]

@@ -15,10 +15,10 @@ Array = np.ndarray
 
 _SECOND = 1_000_000  # stamps count microseconds
 _DAY = 86_400 * _SECOND
-_NAMES = {"s": "second", "min": "minute", "h": "hour", "D": "day", "W": "week", "M": "month"}
+_NAMES = {"s": "second", "min": "minute", "h": "hour", "D": "day", "W": "week"}
 _ADVERBS = {"1s": "one-second", "1min": "one-minute", "1h": "hourly", "1D": "daily", "1W": "weekly", "1M": "monthly",
             "3M": "quarterly", "12M": "yearly"}  # fmt: skip
-_MONTHS = {"M": 1, "Q": 3, "Y": 12}
+_MONTHS = {"MS": 1, "ME": 1, "QS": 3, "QE": 3, "YS": 12, "YE": 12}
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -44,7 +44,7 @@ class Frequency:
         if self.alias == "B":
             return "business-daily"
         count, unit = _unit(self.alias)
-        return _ADVERBS.get(f"{count}{unit}", f"{count}-{_NAMES[unit]}")
+        return _ADVERBS.get(f"{count}{unit}", f"{count}-{_NAMES.get(unit, 'month')}")
 
     @property
     def seasons(self) -> tuple[int, ...]:
@@ -89,9 +89,7 @@ def _unit(alias: str) -> tuple[int, str]:
     match = re.fullmatch(r"(\d*)([A-Za-z]+)(?:-[A-Z]+)?", alias)
     assert match is not None, alias
     count, unit = int(match[1] or 1), match[2]
-    if unit in ("D", "W", "h", "min", "s"):
-        return count, unit
-    return count * _MONTHS[unit[-2] if unit[-1] in "SE" and len(unit) > 1 else unit[0]], "M"
+    return (count, unit) if unit in _NAMES else (count * _MONTHS[unit], "M")
 
 
 def named_frequency(alias: str) -> Frequency:
@@ -247,7 +245,7 @@ def _candidates(stamps: pd.DatetimeIndex) -> list[str]:
     mode, often = int(values[counts.argmax()]), counts.max() / len(steps)
     days = round(mode / _DAY)
     if mode >= 0.9 * _DAY:
-        found = {1: ["B", "D"], 7: ["W"]}.get(days, [])
+        found = ["B", "D"] if days == 1 else [f"{days // 7}W"] if days % 7 == 0 else []
         middle = np.median(steps) / _DAY
         months = next((k for k in (1, 2, 3, 4, 6, 12) if abs(middle - k * 30.44) <= 3.5), round(middle / 365.25) * 12)
         found += [f"{months}MS"] if months else []

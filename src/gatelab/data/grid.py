@@ -115,6 +115,9 @@ def _common(raw: RawTable, rows: Rows) -> Frequency:
     return found.most_common(1)[0][0]
 
 
+_MOST_STEPS, _SPARSEST = 1_000_000, 50  # beyond both, a grid is made of holes: most often a stray stamp
+
+
 def _placed(raw: RawTable, rows: Rows, at: int, frequency: Frequency, learned: bool) -> Grid:
     assert rows.stamps is not None
     piece = rows.pieces[at]
@@ -122,6 +125,12 @@ def _placed(raw: RawTable, rows: Rows, at: int, frequency: Frequency, learned: b
     coarser = grid is not None and len(grid.places) > 2 and bool((np.diff(grid.places) > 1).all())
     if grid is None or (learned and coarser):
         _refuse_frequency(raw, rows, at, frequency, learned)
+    if grid.length > max(_MOST_STEPS, _SPARSEST * len(grid.places)):
+        raise DataError(
+            f"{raw.name} would have {grid.length:,} steps for {len(grid.places):,} rows",
+            got=f"{frequency.text} steps from {grid.start} on",
+            fix="look for a stray stamp, or take each row as the next step with --frequency rows",
+        )
     return grid
 
 

@@ -116,7 +116,7 @@ def _read(raw: RawTable, roles: Roles, name: str, others: list[str] | None = Non
     cells = text_cells(raw, name)
     columns, clock = (name,), _clock_column(raw, roles, name, cells)
     if clock is not None:
-        cells, columns = pc.binary_join_element_wise(cells, text_cells(raw, clock), " "), (name, clock)
+        cells, columns = _joined(cells, text_cells(raw, clock)), (name, clock)
     read = parse_dates(cells, name, raw.where, roles.day_first)
     notes = [f"time: {' and '.join(columns)}"]
     if read.style:
@@ -126,6 +126,10 @@ def _read(raw: RawTable, roles: Roles, name: str, others: list[str] | None = Non
     if spare:
         notes.append(f"also written like dates, and left out: {', '.join(spare)} (--time chooses)")
     return Timeline(read.values, columns, read.zone, read.day_first, tuple(notes))
+
+
+def _joined(dates: pa.Array, times: pa.Array) -> pa.Array:
+    return pc.binary_join_element_wise(dates, pc.cast(times, dates.type), pa.scalar(" ", dates.type))
 
 
 def _spelled(stamp: pd.Timestamp) -> str:
