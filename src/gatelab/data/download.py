@@ -172,7 +172,7 @@ def _unreachable(file: File, target: Path, error: requests.RequestException) -> 
 def _shown(file: File, licence: str) -> Iterator[Grown]:
     """Says what is downloaded and under which licence, and draws a bar while it comes (on a terminal)."""
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
-    console.print(f"downloading {file.path} ({file.bytes / 1e6:,.2f} MB) from {file.host}; licence: {licence}")
+    console.print(f"downloading {file.path} ({file.bytes / 1e3:,.1f} kB) from {file.host}; licence: {licence}")
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
