@@ -32,6 +32,11 @@ def register() -> None:
     TASKS._entries.update({"adding": "toys:AddingTask", "echo": "toys:EchoTask"})
 
 
+def _only(purpose: str, parts: dict[str, Any]) -> dict[str, Any]:
+    wanted = ("test",) if purpose == "evaluate" else ("train", "validation")
+    return {part: parts[part] for part in wanted}
+
+
 class Network(nn.Module):
     """A recurrent layer and a linear head at every step."""
 
@@ -94,9 +99,9 @@ class AddingTask(Task):
     def open(cls, source: Any, config: AddingConfig) -> AddingTask:
         if not isinstance(source, int):
             raise DataError("the adding problem is drawn from a seed", expected="an integer", got=source, fix="pass 0")
-        task = cls.restore(config, {"mean": 0.0})
-        task.parts = {part: _adding_items(config, generator(source, "adding", part)) for part in PARTS}
-        task.mean = float(task.parts["train"].y.mean())
+        parts = {part: _adding_items(config, generator(source, "adding", part)) for part in PARTS}
+        task = cls.restore(config, {"mean": float(parts["train"].y.mean())})
+        task.parts = parts
         return task
 
     def state(self) -> dict[str, Any]:
@@ -106,6 +111,12 @@ class AddingTask(Task):
     def restore(cls, config: AddingConfig, state: Mapping[str, Any]) -> AddingTask:
         task = cls()
         task.config, task.mean, task.parts = config, state["mean"], {}
+        return task
+
+    def reopen(self, source: Any, purpose: str) -> AddingTask:
+        task = self.open(source, self.config)
+        task.mean = self.mean
+        task.parts = _only(purpose, task.parts)
         return task
 
     def training_defaults(self) -> TrainingConfig:
@@ -149,7 +160,7 @@ class AddingTask(Task):
         metrics = {"MSE": float((error**2).mean()), "MAE": float(np.abs(error).mean())}
         return Evaluation(metrics, {"forecast": forecast, "truth": truth, "error": np.abs(error)}, len(truth))
 
-    def predict(self, model, source, **options) -> pd.DataFrame:
+    def predict(self, model, source, *, future=None) -> pd.DataFrame:
         """``source``: arrays of shape (T, 2)."""
         if any(np.ndim(item) != 2 or np.shape(item)[1] != 2 for item in source):
             raise DataError("an item is not a table of numbers and marks", expected="shape (T, 2)", fix="check shapes")
@@ -235,6 +246,11 @@ class EchoTask(Task):
         task.config, task.bits = config, {}
         return task
 
+    def reopen(self, source: Any, purpose: str) -> EchoTask:
+        task = self.open(source, self.config)
+        task.bits = _only(purpose, task.bits)
+        return task
+
     def training_defaults(self) -> TrainingConfig:
         return TrainingConfig(epochs=6, batch_size=16, learning_rate=3e-2)
 
@@ -282,7 +298,7 @@ class EchoTask(Task):
 
         return {"chance": chance}
 
-    def predict(self, model, source, **options) -> pd.DataFrame:
+    def predict(self, model, source, *, future=None) -> pd.DataFrame:
         """``source``: a sequence of bits."""
         bits = np.asarray(source)  # (T,)
         if bits.ndim != 1 or not np.isin(bits, (0, 1)).all():

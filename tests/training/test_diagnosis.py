@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-import toys
 
+import toys
 from gatelab.core.config import ModelConfig
 from gatelab.core.errors import TrainingError
 from gatelab.core.task import Loss

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-import toys
 
+import toys
 from gatelab.core.config import ModelConfig
 from gatelab.core.errors import DataError, InputError, TrainingError
 from gatelab.core.random import generator, integer_seed

@@ -4,9 +4,9 @@ import io
 import sys
 
 import pytest
-import toys
 from rich.console import Console
 
+import toys
 from gatelab.core.config import ModelConfig
 from gatelab.core.errors import InputError
 from gatelab.training import fit

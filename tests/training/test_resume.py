@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-import toys
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import toys
 from gatelab.core.config import ModelConfig
 from gatelab.core.errors import RunError
 from gatelab.training import Run, checkpoints, fit

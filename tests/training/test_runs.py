@@ -6,8 +6,8 @@ import tomllib
 import pytest
 import safetensors.torch
 import torch
-import toys
 
+import toys
 from gatelab.core.config import ModelConfig
 from gatelab.core.errors import InputError, RunError
 from gatelab.core.files import read_json, write_json
