@@ -161,7 +161,7 @@ def test_a_figure_that_is_more_than_a_picture_is_refused(svg):
 
 @pytest.mark.parametrize(
     "part",
-    [Table(["a"], [["1", "2"]]), Table(["a"], [["1"]], marked=[1]), Table(["a"], [["1"]], marked=[-1]), 3, None],
+    [Table(["a"], [["1", "2"]]), Table(["a"], [["1"]], marked=[1]), Table(["a"], [["1"]], marked=[-1]), 3, None, PLOT],
 )
 def test_parts_that_do_not_fit_are_refused(part):
     with pytest.raises(InputError):

@@ -178,6 +178,12 @@ def test_unknown_names_are_told_apart():
     assert len({(style.colour, style.dash) for style in found}) == 24
 
 
+def test_one_name_at_several_settings_is_told_apart():
+    found = palette.styles(["gru 16", "gru 32", "seasonal naive (24)", "seasonal naive (168)", "last value"])
+    assert len({(style.colour, style.dash) for style in found}) == 5
+    assert [style.colour for style in found] == ["gru"] * 2 + ["grey"] * 3
+
+
 def luminance(colour: str) -> float:
     channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]

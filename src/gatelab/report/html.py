@@ -71,6 +71,8 @@ def _section(section: Section, pictures: Iterator[int]) -> dict[str, Any]:
 def _part(part: Any, pictures: Iterator[int]) -> dict[str, Any]:
     """A part as the template draws it."""
     if isinstance(part, str):
+        if part.startswith("<svg "):
+            raise InputError("a picture stands among the paragraphs", fix="hand it over as Figure(svg, caption, alt)")
         return {"kind": "text", "text": part}
     if isinstance(part, Code):
         return {"kind": "code", "code": part}

@@ -108,7 +108,20 @@ def styles(names: list[str]) -> list[Style]:
     taken = {style.colour for style in found if style}
     free = [colour for colour in CYCLE if colour not in taken] or list(CYCLE)
     unknown = iter(range(len(names)))
-    return [style or _cycled(next(unknown), free) for style in found]
+    return _told_apart([style or _cycled(next(unknown), free) for style in found])
+
+
+def _told_apart(found: list[Style]) -> list[Style]:
+    """Names that share a colour and a dash, such as one baseline at two seasons, get other dashes and markers."""
+    seen: set[Style] = set()
+    for at, style in enumerate(found):
+        turns = 0
+        while style in seen and turns < len(_DASHES):
+            style = Style(style.colour, _DASHES[turns], _MARKERS[turns])
+            turns += 1
+        seen.add(style)
+        found[at] = style
+    return found
 
 
 def _cycled(place: int, free: list[str]) -> Style:

@@ -228,12 +228,27 @@ def legend_height(canvas: Canvas, names: Sequence[str]) -> float:
     return 10 + rows * max(lines, 1) * TEXT * 1.5
 
 
-def title_axes(axes: Axes, canvas: Canvas, title: str, xlabel: str = "", ylabel: str = "", share: int = 1) -> None:
-    """Titles and axis names, wrapped to the width; a plot that is one of ``share`` beside each other has less."""
-    room = canvas.columns // share
+def title_figure(figure: Figure, canvas: Canvas, title: str) -> None:
+    """A title over the whole width, flush with the page's text."""
     if title:
-        axes.set_title(textwrap.fill(label(title, 160), max(int(room * 0.82), 12)))
-    if xlabel:
-        axes.set_xlabel(textwrap.fill(label(xlabel, 120), max(int(room * 0.8), 12)))
-    if ylabel:
-        axes.set_ylabel(textwrap.fill(label(ylabel, 80), 32))
+        shown = _wrapped(title, canvas.columns * 0.86, 130)
+        look: dict[str, Any] = {"size": TEXT + 1, "weight": "bold", "ha": "left"}
+        figure.suptitle(shown, x=5 / canvas.width, **look)
+
+
+def title_axes(axes: Axes, canvas: Canvas, title: str = "", xlabel: str = "", ylabel: str = "", share: int = 1) -> None:
+    """The title and the axis names of a plot that is one of ``share`` beside each other, wrapped to its width."""
+    axes.set_title(_wrapped(title, canvas.columns / share * 0.78, 130))
+    axes.set_xlabel(_wrapped(xlabel, canvas.columns / share * 0.72, 90))
+    axes.set_ylabel(_wrapped(ylabel, 30, 60))
+
+
+def titles_height(canvas: Canvas, title: str, xlabel: str, share: int = 1) -> float:
+    """The height that a title and an x axis name take, so that the plot between keeps its own."""
+    above = _wrapped(title, canvas.columns / share * 0.78, 130)
+    below = _wrapped(xlabel, canvas.columns / share * 0.72, 90)
+    return sum(TEXT * 1.35 * (text.count("\n") + 1) + 4 for text in (above, below) if text)
+
+
+def _wrapped(text: str, characters: float, limit: int) -> str:
+    return textwrap.fill(label(text, limit), max(int(characters), 12))

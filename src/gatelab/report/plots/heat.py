@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from gatelab.core.errors import InputError
 from gatelab.report.palette import light
 from gatelab.report.plots import reduction
-from gatelab.report.plots.drawing import TEXT, Canvas, svg_of, title_axes
+from gatelab.report.plots.drawing import TEXT, Canvas, svg_of, title_axes, title_figure, titles_height
 from gatelab.report.text import label as one_line
 from gatelab.report.text import number
 
@@ -63,18 +63,20 @@ def heat_map(
     colours = _colours(centre is not None, 0.68 if annotated else 0.95)
 
     def draw(canvas: Canvas) -> Figure:
-        figure = canvas.figure(np.clip(matrix.shape[0] * TEXT * 1.9, 130, 420) + (120 if columns else 90))
+        tall = float(np.clip(matrix.shape[0] * TEXT * 1.9, 130, 420))
+        figure = canvas.figure(tall + titles_height(canvas, title, xlabel) + (70 if columns else 40))
         axes, bar = figure.subplots(1, 2, width_ratios=[30, 1])
-        title_axes(axes, canvas, title, xlabel, ylabel)
+        title_figure(figure, canvas, title)
+        title_axes(axes, canvas, xlabel=xlabel, ylabel=ylabel, share=1 if canvas.narrow else 2)
         extent = (-0.5, matrix.shape[1] - 0.5, matrix.shape[0] - 0.5, -0.5)
         image = {"cmap": colours, "norm": scale, "interpolation": "none", "aspect": "auto"}
         axes.imshow(_blocks(matrix), extent=extent, **image)
-        _name_axis(axes.xaxis, columns, 8 if canvas.narrow else 18, 6 if canvas.narrow else 12)
-        _name_axis(axes.yaxis, rows, 24, 14 if canvas.narrow else 28)
+        _name_axis(axes.xaxis, columns, 6 if canvas.narrow else 16, 6 if canvas.narrow else 12)
+        _name_axis(axes.yaxis, rows, 16, 14 if canvas.narrow else 28)
         axes.grid(visible=False)
         if annotated:
             _write_numbers(axes, matrix, 0.6 * canvas.width / matrix.shape[1])
-        _draw_bar(bar, image, label)
+        _draw_bar(bar, image, one_line(label, int(tall / 8)))
         return figure
 
     return svg_of(draw, title or label)
@@ -146,4 +148,4 @@ def _draw_bar(axes: Axes, image: dict[str, Any], label: str) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.grid(visible=False)
     if label:
-        axes.set_ylabel(one_line(label, 50))
+        axes.set_ylabel(label)

@@ -17,7 +17,16 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from gatelab.core.errors import InputError
 from gatelab.report.palette import Style, light, styles
 from gatelab.report.plots import reduction
-from gatelab.report.plots.drawing import WIDE, Canvas, legend, legend_height, svg_of, title_axes
+from gatelab.report.plots.drawing import (
+    WIDE,
+    Canvas,
+    legend,
+    legend_height,
+    svg_of,
+    title_axes,
+    title_figure,
+    titles_height,
+)
 from gatelab.report.text import label as one_line
 from gatelab.report.text import number
 
@@ -102,14 +111,18 @@ def draw_panels(
         across = 1 if canvas.narrow else min(columns, len(parts))
         rows = -(-len(parts) // across)
         below = legend_height(canvas, names) if legend_wanted else 0
-        figure = canvas.figure(rows * height * (0.85 if canvas.narrow else 1) + below)
+        titles = max(titles_height(canvas, panel.title, panel.xlabel, across) for panel in parts)
+        figure = canvas.figure(rows * (height * (0.8 if canvas.narrow else 0.92) + titles) + below)
         grid = figure.subplots(rows, across, squeeze=False)
         handles: dict[str, Any] = {}
         for axes, panel, lines in zip(grid.flat, parts, drawn, strict=False):
-            handles = _draw_panel(axes, panel, lines, chosen, canvas, across) | handles
+            title_axes(axes, canvas, panel.title if len(parts) > 1 else "", panel.xlabel, panel.ylabel, across)
+            handles = _draw_panel(axes, panel, lines, chosen, canvas.width // across) | handles
             finish(axes)
         for axes in grid.flat[len(parts) :]:
             axes.set_visible(False)
+        if len(parts) == 1:
+            title_figure(figure, canvas, parts[0].title)
         if legend_wanted:
             legend(figure, canvas, [handles[name] for name in names], names)
         return figure
@@ -161,10 +174,8 @@ class _Checked:
 
 
 def _draw_panel(
-    axes: Axes, panel: Panel, lines: list[_Checked], chosen: dict[str, Style], canvas: Canvas, across: int
+    axes: Axes, panel: Panel, lines: list[_Checked], chosen: dict[str, Style], pixels: int
 ) -> dict[str, Any]:
-    title_axes(axes, canvas, panel.title, panel.xlabel, panel.ylabel, across)
-    pixels = canvas.width // across
     if panel.log_y:
         axes.set_yscale("log", nonpositive="mask")
         _plain_log_ticks(axes, lines)
@@ -198,8 +209,8 @@ def _draw_span(axes: Axes, span: tuple, kind: str) -> None:
         raise InputError("a span does not fit the x axis", expected="dates" if kind == "M" else "numbers", got=span)
     axes.axvspan(start, end, color=light("muted"), alpha=0.13, linewidth=0)
     if name:
-        axes.annotate(
-            one_line(name[0], 40),
+        note = axes.annotate(
+            one_line(name[0], 24),
             (start, 1),
             xycoords=("data", "axes fraction"),
             xytext=(4, -4),
@@ -207,6 +218,7 @@ def _draw_span(axes: Axes, span: tuple, kind: str) -> None:
             va="top",
             color=light("muted"),
         )
+        note.set_in_layout(False)
 
 
 def _draw_line(axes: Axes, line: _Checked, style: Style, pixels: int) -> Artist:

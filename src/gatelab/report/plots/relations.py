@@ -15,7 +15,16 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from gatelab.core.errors import InputError
 from gatelab.report.palette import light, styles
 from gatelab.report.plots import reduction
-from gatelab.report.plots.drawing import SQUARE, Canvas, legend, legend_height, svg_of, title_axes
+from gatelab.report.plots.drawing import (
+    SQUARE,
+    Canvas,
+    legend,
+    legend_height,
+    svg_of,
+    title_axes,
+    title_figure,
+    titles_height,
+)
 from gatelab.report.plots.lines import Line, Panel, draw_panels
 from gatelab.report.text import label as one_line
 
@@ -101,9 +110,10 @@ def histogram(
 
     def draw(canvas: Canvas) -> Figure:
         below = legend_height(canvas, names) if names != [""] else 0
-        figure = canvas.figure((220 if canvas.narrow else 260) + below)
+        figure = canvas.figure((180 if canvas.narrow else 220) + titles_height(canvas, title, xlabel) + below)
         axes = figure.add_subplot()
-        title_axes(axes, canvas, title, xlabel, "density" if density else "count")
+        title_figure(figure, canvas, title)
+        title_axes(axes, canvas, xlabel=xlabel, ylabel="density" if density else "count")
         for (_, data), style in zip(finite, chosen, strict=True):
             heights = np.histogram(data, edges, density=density and len(data) > 0)[0]
             colour = light(style.colour)

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from gatelab.core.errors import InputError
 from gatelab.report.palette import Style, light, styles, well_known
 from gatelab.report.plots import reduction
-from gatelab.report.plots.drawing import TEXT, Canvas, svg_of, title_axes
+from gatelab.report.plots.drawing import TEXT, Canvas, svg_of, title_axes, title_figure, titles_height
 from gatelab.report.text import label as one_line
 from gatelab.report.text import number
 
@@ -117,13 +117,14 @@ def _rows(
     names = [_wrapped(name, 36 if canvas.narrow else 30) for name, *_ in rows]
     lines = max(name.count("\n") + 1 for name in names)
     pitch = TEXT * (1.3 * lines + (2.1 if canvas.narrow else 1.3))
-    figure = canvas.figure(66 + (24 if title else 0) + pitch * (len(rows) + (0.5 if reference else 0)))
+    figure = canvas.figure(40 + titles_height(canvas, title, xlabel) + pitch * (len(rows) + (0.5 if reference else 0)))
     axes = figure.add_subplot()
     axes.grid(axis="y", visible=False)
     axes.grid(axis="x", visible=True)
     axes.xaxis.set_major_locator(MaxNLocator(4 if canvas.narrow else 7))
     axes.margins(x=0.03)
-    title_axes(axes, canvas, title, xlabel)
+    title_figure(figure, canvas, title)
+    title_axes(axes, canvas, xlabel=xlabel, share=1 if canvas.narrow else 2)
     axes.set_ylim(len(rows) - 0.45, (-0.85 if canvas.narrow else -0.55) - (0.5 if reference else 0))
     axes.set_yticks([] if canvas.narrow else range(len(rows)), [] if canvas.narrow else names, color=light("ink"))
     for at, (name, text) in enumerate(zip(names, aligned([value for _, value, *_ in rows]), strict=True)):
@@ -131,8 +132,16 @@ def _rows(
             _beside(axes, at, 0, (2, 8), name, "left", "ink")
         _beside(axes, at, 1, (0, 8) if canvas.narrow else (10, 0), text, "right" if canvas.narrow else "left", "muted")
     if reference is not None:
-        _draw_reference(axes, *reference)
+        _draw_reference(axes, *reference, _middle(rows))
     return figure, axes
+
+
+def _middle(rows: Sequence[_Row]) -> float:
+    """The middle of the x axis."""
+    everything = np.concatenate(
+        [[centre, *(ends if ends is not None else ()), *points] for _, centre, ends, points in rows]
+    )
+    return float(np.nanmin(everything) + np.nanmax(everything)) / 2
 
 
 def _wrapped(name: str, characters: int) -> str:
@@ -176,17 +185,20 @@ def _draw_interval(
     axes.plot([centre], [at], linestyle="none", marker=style.marker, color=colour, markersize=8)
 
 
-def _draw_reference(axes: Axes, value: float, name: str) -> None:
+def _draw_reference(axes: Axes, value: float, name: str, middle: float) -> None:
     at = reduction.values([value], "the reference")[0]
     if not np.isfinite(at):
         raise InputError("the reference line has no place", expected="a finite number", got=value)
     axes.axvline(at, color=light("muted"), linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
-    axes.annotate(
-        one_line(name, 40),
+    left_of_line = at > middle
+    note = axes.annotate(
+        one_line(name, 28),
         (at, 1),
         xycoords=("data", "axes fraction"),
-        xytext=(4, -2),
+        xytext=(-4 if left_of_line else 4, -2),
         textcoords="offset points",
+        ha="right" if left_of_line else "left",
         va="top",
         color=light("muted"),
     )
+    note.set_in_layout(False)
