@@ -69,7 +69,11 @@ def test_what_fails_and_hangs_is_recorded_and_the_rest_goes_on(tmp_path, capfd):
 
 
 def test_a_worker_that_dies_takes_only_its_own_trial_down(tmp_path):
-    trials = [trouble.trial("dies"), trouble.trial("dies_once"), *[trouble.trial("slow", s, seconds=0.2) for s in range(3)]]
+    trials = [
+        trouble.trial("dies"),
+        trouble.trial("dies_once"),
+        *[trouble.trial("slow", s, seconds=0.2) for s in range(3)],
+    ]
     records = run(tmp_path, *trials)
     assert [record.status for record in records] == ["failed", "ok", "ok", "ok", "ok"]
     assert "died twice" in records[0].message
@@ -107,14 +111,15 @@ def test_a_backend_in_this_process_works_too(tmp_path):
 def test_progress_counts_and_estimates(tmp_path):
     console = Console(file=(log := open(tmp_path / "log", "w+")), width=200, force_terminal=False)
     progress = Progress(console=console)
-    progress.total = 3
+    progress.expect(3)
     run(tmp_path / "study", *[trouble.trial("slow", s, seconds=0.2) for s in range(3)], jobs=1, progress=progress)
     log.seek(0)
     lines = log.read().splitlines()
     log.close()
-    assert len(lines) == 3
-    assert lines[0].startswith("[1/3] slow (toy): error 0 in 0.2 s; about ")
-    assert lines[2] == "[3/3] slow (toy): error 2 in 0.2 s"
+    assert len(lines) == 4
+    assert lines[0] == "3 trials, 1 at a time"
+    assert lines[1].startswith("[1/3] slow (toy): error 0 in 0.2 s; about ")
+    assert lines[3] == "[3/3] slow (toy): error 2 in 0.2 s"
 
 
 SCRIPT = """

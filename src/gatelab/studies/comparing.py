@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
-
-import joblib
 
 from gatelab.core.config import ModelConfig, to_dict
 from gatelab.core.task import Task
 from gatelab.report.page import Page
 from gatelab.studies import tuning
-from gatelab.studies.budgets import Budget, Sizes, of_cell
+from gatelab.studies.budgets import Budget, Sizes
 from gatelab.studies.comparison_page import comparison_page
+from gatelab.studies.fingerprint import fingerprint
 from gatelab.studies.measure import TaskMeasure
 from gatelab.studies.study import Records, Study
 from gatelab.studies.summary import summarise
@@ -28,7 +27,7 @@ class Plan:
     cells: tuple[str, ...]
     seeds: tuple[int, ...]
     budget: Budget
-    base: ModelConfig = ModelConfig()
+    base: ModelConfig = field(default_factory=ModelConfig)
     """What all cells have in common: layers, dropout, initialisation."""
     parameters: int | None = None
     """Numbers that each cell may learn; none: what the reference cell has at the budget's hidden size."""
@@ -56,9 +55,8 @@ class Comparing(Study):
 
     @cached_property
     def data(self) -> str:
-        """Fingerprint of what the task read: its own, or a hash over all that it holds."""
-        own = getattr(self.task, "fingerprint", None)
-        return own() if callable(own) else str(joblib.hash(self.task))
+        """Which data the task is about."""
+        return fingerprint(self.task)
 
     @cached_property
     def models(self) -> dict[str, ModelConfig]:
@@ -78,13 +76,11 @@ class Comparing(Study):
 
     def settings(self) -> dict[str, Any]:
         """All that results depend on, but for cells and seeds."""
-        base = to_dict(of_cell("gru", self.plan.base))
+        own = ("cell", "hidden_size", "reset_after")  # what a cell brings, or is solved for
         return {
             **self._common,
             "training": to_dict(self.training),
-            "model": {
-                name: value for name, value in base.items() if name not in ("cell", "hidden_size", "reset_after")
-            },
+            "model": {name: value for name, value in to_dict(self.plan.base).items() if name not in own},
             "parameters": self.parameters,
             "tune": self.plan.tune,
             "learning_rates": [] if self.plan.tune else list(tuning.LEARNING_RATES),

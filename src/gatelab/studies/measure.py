@@ -107,7 +107,7 @@ class Listener:
 
     def __init__(self, beat: Beat, task: Task | None = None, medians: Sequence[float] = ()):
         self.beat, self.task, self.medians = beat, task, medians
-        self.epochs = 0
+        self.plan: dict[str, Any] = {}
         self.history: list[dict[str, Any]] = []
 
     def __call__(self, event: Event) -> None:
@@ -117,16 +117,16 @@ class Listener:
             GivenUp: the try is worse than the median of those before it.
         """
         if isinstance(event, Started):
-            self.epochs = event.epochs
+            self.plan = {"epochs": event.epochs, "estimate": event.estimate_seconds}
         if isinstance(event, Stepped):
-            self.beat(epoch=event.epoch, epochs=self.epochs, loss=event.loss)
+            self.beat(epoch=event.epoch, **self.plan, loss=event.loss)
         if isinstance(event, Checkpointed):
             self.history = [dict(record) for record in event.history]  # the whole of it, after a resume too
         if isinstance(event, EpochEnded):
             self._epoch(event.record)
 
     def _epoch(self, record: Mapping[str, Any]) -> None:
-        self.beat(epoch=record["epoch"], epochs=self.epochs, validation_loss=record["validation_loss"])
+        self.beat(epoch=record["epoch"], **self.plan, validation_loss=record["validation_loss"])
         if self.task is not None and self.medians:
             criterion = self.task.criterion
             best = best_so_far(criterion_curve(self.history, criterion), criterion)[-1]

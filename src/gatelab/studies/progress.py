@@ -30,7 +30,6 @@ class Progress:
         self.quiet = quiet
         self.console = console or Console(stderr=True)
         self.total = 0
-        """Trials expected in all; a study may learn of more on its way."""
         self.jobs = 1
         self.running: Callable[[], Running] = tuple
         """Gives the running trials and their heartbeats."""
@@ -38,6 +37,15 @@ class Progress:
         self._fresh: list[Record] = []
         self._begun = time.time()
         self._live: Live | None = None
+
+    def expect(self, total: int) -> None:
+        """Says how many trials there will be in all; a study may learn of more on its way."""
+        self.total = total
+        if not self.quiet and not self.console.is_terminal:
+            self._print(f"{total} trials, {self.jobs} at a time")
+
+    def _print(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> Progress:
         if not self.quiet and self.console.is_terminal:
@@ -58,20 +66,23 @@ class Progress:
         if fresh:
             self._fresh.append(record)
             if not self.quiet and not self.console.is_terminal:
-                self.console.print(f"[{len(self._done)}/{self._expected}] {describe(record)}{self._left_text()}",
-                                   markup=False, highlight=False, soft_wrap=True)  # fmt: skip
+                self._print(f"[{len(self._done)}/{self._expected}] {describe(record)}{self._left_text()}")
 
     @property
     def _expected(self) -> int:
         return max(self.total, len(self._done))
 
     def seconds_left(self) -> float | None:
-        """Wall seconds until all expected trials are done, at the pace of those that are; ``None`` before any is."""
-        trained = [record.seconds for record in self._fresh if record.kind != "baseline"]
-        if not trained:
-            return None
+        """Wall seconds until all expected trials are done; ``None`` where nothing can be said yet.
+
+        At the pace of the trials that are done, or of what training itself expects until there are some.
+        """
         running = [(time.time() - beat["started"]) for _, beat in self.running()]
-        mean = sum(trained) / len(trained)
+        paces = [record.seconds for record in self._fresh if record.kind != "baseline"]
+        paces = paces or [beat["estimate"] for _, beat in self.running() if beat.get("estimate")]
+        if not paces:
+            return None
+        mean = sum(paces) / len(paces)
         work = mean * (self._expected - len(self._done)) - sum(min(seconds, mean) for seconds in running)
         return max(work, 0.0) / self.jobs
 

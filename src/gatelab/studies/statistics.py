@@ -1,7 +1,7 @@
 """Means over seeds with their intervals, and differences between cells seed by seed.
 
-The intervals speak of chance in training (initialisation, order of the data), on one and the same test part. They do not
-say how the result would carry over to other data.
+The intervals speak of chance in training (initialisation, order of the data), on one and the same test part. They do
+not say how the result would carry over to other data.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def conduct(study: Study, runner: Runner) -> Outcome:
     """
     store = runner.store
     claim(store.folder, study)
-    runner.progress.total = study.count()
+    runner.progress.expect(study.count())
     records: dict[str, Record] = {}
     while new := [trial for trial in study.trials(records) if trial.id not in records]:
         records |= runner.run(new, study.measure)

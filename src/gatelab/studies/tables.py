@@ -50,7 +50,7 @@ def cost_table(results: Results) -> Table:
         columns,
         rows,
         f"Medians over seeds, one thread each. To level: seconds until validation first reached what every cell "
-        f"reaches with half of its seeds{level}. Peak memory: of the whole process. Milliseconds: one sequence at a "
+        f"reaches with half of its seeds{level}. Peak memory: of the whole process, and what training added. Milliseconds: one sequence at a "
         f"time. Gradient spread: 95th percentile of an epoch's gradient norms over their mean. Baselines: time of "
         f"their evaluation.",
     )
@@ -99,7 +99,7 @@ def _cost_row(cell: Mapping[str, Any]) -> list[str]:
         _time(cost["train_seconds"]),
         _time(cost["seconds_to_level"]) + reached,
         "–" if cost["best_epoch"] is None else f"{cost['best_epoch']:g}",
-        "–" if memory is None else f"{memory:.0f} MB",
+        "–" if memory is None else f"{memory:.0f} MB (+{cost['added_memory_mb']:.0f})",
         "–" if cell["parameters"] is None else f"{cell['parameters']:,}",
         number(cost["latency_ms"], 3),
         number(cost["step_latency_ms"], 2),

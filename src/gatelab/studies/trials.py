@@ -168,10 +168,10 @@ def read_records(path: Path) -> list[Record]:
     return records
 
 
-def _from_json(values: Any, path: Path) -> Record:
+def _from_json(values: dict[str, Any], path: Path) -> Record:
     try:
-        return Record(**{**values, "warnings": tuple(values.get("warnings", ()))})
-    except (TypeError, AttributeError) as error:
+        return Record(**(values | {"warnings": tuple(values["warnings"])}))
+    except (TypeError, KeyError) as error:
         raise RunError(
             f"{path} is not a trial's record, or one of another version",
             got=error,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import optuna
@@ -91,7 +91,7 @@ class Search:
         self.cell, self.count, self.sized, self.training, self.criterion = cell, count, sized, training, criterion
 
     @cached_property
-    def _direction(self) -> str:
+    def _direction(self) -> Literal["minimize", "maximize"]:
         return "minimize" if self.criterion.goal == "min" else "maximize"
 
     def settings(self, record_of: Any) -> tuple[list[Setting], bool]:

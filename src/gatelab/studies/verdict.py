@@ -77,7 +77,7 @@ def beside_baselines(metric: Metric, cells: Mapping[str, Values], baselines: Map
         return f"No difference found between {called(best)} and the best baseline, {stated}: {size(gap, metric)}.", True
     if ahead:
         return (
-            f"The baseline wins: {stated} is better than the best cell, {called(best)}, by {size(gap, metric)}.",
+            f"The baseline {stated} wins: better than the best cell, {called(best)}, by {size(gap, metric)}.",
             True,
         )
     losing = [cell for cell, each in gaps.items() if not (each.found and _wins(each, metric))]

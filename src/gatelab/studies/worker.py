@@ -27,13 +27,17 @@ CHECK_SECONDS = 0.5
 class Beat(Protocol):
     """Called by a trial as often as it likes, to say that it lives and how far it is."""
 
-    def __call__(self, **progress: Any) -> None: ...
+    def __call__(self, **progress: Any) -> None:
+        """Lives, and is so far."""
+        ...
 
 
 class Measure(Protocol):
     """What a study does in each trial: a plain function of a plain configuration; it must survive pickling."""
 
-    def __call__(self, trial: Trial, folder: Path, beat: Beat) -> Measured: ...
+    def __call__(self, trial: Trial, folder: Path, beat: Beat) -> Measured:
+        """Does the trial, with ``folder`` to work in."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Heartbeat:
     written: float = -1.0
 
     def __call__(self, **progress: Any) -> None:
+        """Notes the sign of life, and writes it down now and then."""
         self.last = time.monotonic()
         if (progress and self.last - self.written >= CHECK_SECONDS) or self.written < 0:
             self.written = self.last

@@ -1,0 +1,87 @@
+"""``gatelab compare``: RNN, LSTM or GRU, on your data, with baselines and a verdict."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tyro.conf import Positional
+
+from gatelab.cli.console import out, say, say_json
+from gatelab.cli.parsing import parse
+from gatelab.core.config import ModelConfig
+from gatelab.core.errors import InputError, RunError
+from gatelab.tasks import TASKS
+
+_TEXT = "Compares cells at equal budgets, with several seeds, beside simple baselines, and keeps the best model."
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is compared, and with how much effort."""
+
+    data: Positional[str]
+    """File, or the name of a data set (gatelab data list)."""
+    cells: tuple[str, ...] = ("rnn", "lstm", "gru")
+    """Cells to compare; also gru_reset_before."""
+    seeds: int | None = None
+    """Seeds of each cell; none: 5 (with --budget full 10)."""
+    budget: str = "standard"
+    """The same for every cell: quick, standard, full, a time for each trial (90s, 5min), or a number (20 epochs)."""
+    parameters: int | None = None
+    """Numbers each cell may learn; none: as a GRU of 16 (quick), 32 or 64 (full) units has."""
+    tune: int = 0
+    """Optuna trials of each cell on the validation part; 0: each chooses from the same few learning rates."""
+    jobs: int | None = None
+    """Trials at a time, one thread each; none: one for each physical core."""
+    out: str | None = None
+    """Folder of the study; none: runs/compare-TASK-DATA. What is in it already is not run again."""
+    retry: bool = False
+    """Run trials once more that failed or hung before."""
+    layers: int = 1
+    """Layers of every cell."""
+    dropout: float = 0.0
+    """Dropout between layers and before the head."""
+    json: bool = False
+    """Print the results as JSON, and nothing else, to stdout."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs ``gatelab compare`` with ``argv`` and gives the exit code.
+
+    Raises:
+        InputError: no such task, or an option that cannot be used.
+        RunError: not one trial finished.
+    """
+    if not argv or argv[0] in ("--help", "-h"):
+        say(f"usage: gatelab compare TASK DATA …\n\n{_TEXT}\n\ntasks: {', '.join(TASKS)}",
+            "\n`gatelab compare TASK --help` shows the options.") if argv else None  # fmt: skip
+        if not argv:
+            raise InputError("gatelab compare needs a task", expected=f"one of {', '.join(TASKS)}",
+                             fix="try: gatelab compare forecasting co2_weekly")  # fmt: skip
+        return 0
+    task, *words = argv
+    fields: list[Any] = [("options", Options), ("config", TASKS[task].Config)]
+    chosen = parse(dataclasses.make_dataclass("Compare", fields), words, command=f"compare {task}", description=_TEXT)
+    return _compare(task, chosen.options, chosen.config, shlex.join(["gatelab", "compare", *argv]))
+
+
+def _compare(task: str, options: Options, config: Any, command: str) -> int:
+    from gatelab.studies.compare import compare
+
+    common = ModelConfig(num_layers=options.layers, dropout=options.dropout)
+    values = dataclasses.asdict(options)
+    as_json = [values.pop(name) for name in ("json", "layers", "dropout")][0]
+    comparison = compare(task, **values, model=common, config=config, quiet=False, command=command)
+    say_json(dict(comparison.results)) if as_json else comparison.show(out)
+    if comparison.best is None and not any(cell["finished"] for cell in comparison.results["cells"].values()):
+        failed = comparison.results["failed"]
+        raise RunError(
+            "not one trial of a cell finished",
+            got=failed[0]["message"] if failed else None,
+            fix=f"see {comparison.report}; mend the cause, then repeat the command with --retry",
+        )
+    return 0
