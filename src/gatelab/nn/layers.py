@@ -102,22 +102,27 @@ class GRU(Recurrent, nn.GRU):
 
 def check_shapes(layer: Recurrent, input, hx) -> None:
     """Raises ``ShapeError`` unless ``layer`` can read ``input`` from the initial state ``hx``."""
-    if isinstance(input, PackedSequence):
-        x, ranks, wanted = input.data, (2,), f"packed rows (N, {layer.input_size})"
-    else:
-        axes = "(B, T, {}): batch, time" if layer.batch_first else "(T, B, {}): time, batch"
-        wanted = f"{axes}, features; or (T, {{}}) without a batch".replace("{}", str(layer.input_size))
-        x, ranks = input, (2, 3)
+    packed = isinstance(input, PackedSequence)
+    x = input.data if packed else input
     shape = tuple(x.shape)
-    if len(shape) not in ranks or shape[-1] != layer.input_size:
-        raise _misfit(layer, "input", wanted, shape, "reshape the input, or make the layer with another input_size")
-    sizes = open_loop.batch_sizes_of(layer, input)
-    if not sizes:
+    if len(shape) not in ((2,) if packed else (2, 3)) or shape[-1] != layer.input_size:
+        advice = "reshape the input, or make the layer with another input_size"
+        raise _misfit(layer, "input", _wanted(layer, packed), shape, advice)
+    if not packed and 0 in shape[:-1] and not open_loop.batch_sizes_of(layer, input):
         raise _misfit(layer, "input", "at least one time step", shape, "leave empty sequences out")
     if x.dtype != layer.weight_ih_l0.dtype:  # torch's words, and its exception for autocast
         nn.RNNBase.check_input(layer, x.reshape(1, -1, layer.input_size), None)
     if hx is not None:
-        _check_state(layer, hx, () if x is input and x.dim() == 2 else (sizes[0],))
+        unbatched = not packed and len(shape) == 2
+        _check_state(layer, hx, () if unbatched else (open_loop.batch_sizes_of(layer, input)[0],))
+
+
+def _wanted(layer: Recurrent, packed: bool) -> str:
+    size = layer.input_size
+    if packed:
+        return f"packed rows (N, {size})"
+    axes = f"(B, T, {size}): batch, time" if layer.batch_first else f"(T, B, {size}): time, batch"
+    return f"{axes}, features; or (T, {size}) without a batch"
 
 
 def _check_state(layer: Recurrent, hx, batch: tuple[int, ...]) -> None:
