@@ -2,6 +2,7 @@
 
 import io
 import sys
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -32,8 +33,6 @@ def show(folder, **changes):
     text = io.StringIO()
     console = Console(file=text, width=200, force_terminal=True)
     task = toys.EchoTask.open(0, toys.EchoConfig(length=1024))
-    from dataclasses import replace
-
     training = replace(task.training_defaults(), epochs=2, **changes)
     fit(task, ModelConfig("gru", hidden_size=6), training, folder=folder, listeners=[ProgressBar("gru", console)])
     return text.getvalue()

@@ -15,10 +15,16 @@ from hypothesis import strategies as st
 import toys
 from gatelab.core.config import ModelConfig
 from gatelab.core.errors import RunError
-from gatelab.training import Run, checkpoints, fit
+from gatelab.training import Run, checkpoints, fit, loop
 from gatelab.training.events import Checkpointed, EpochEnded, Stepped, Warned
 
 MODEL = ModelConfig("gru", hidden_size=6, num_layers=2, dropout=0.3)
+
+
+@pytest.fixture(autouse=True)
+def every_epoch_is_long(monkeypatch):
+    """However short the epochs of a toy: a checkpoint after each."""
+    monkeypatch.setattr(loop, "SHORT_EPOCH", 0.0)
 
 
 class Cut(Exception):
@@ -116,8 +122,8 @@ def test_cut_anywhere(tmp_path_factory, toy, cell, optimizer, schedule, every_st
 
 def test_patience_and_best_weights_survive(tmp_path):
     """Cut after the best epoch: the best weights come from before the cut, and patience counts on."""
-    task = open_toy("adding")
-    training = settings_for(task, learning_rate=0.5, optimizer="sgd", schedule="constant", epochs=40, patience=4)
+    task = open_toy("adding", items=64)
+    training = settings_for(task, False, learning_rate=0.5, optimizer="sgd", schedule="constant", epochs=40, patience=4)
     whole = fit(task, MODEL, training, folder=tmp_path / "whole")
     assert whole.stopped == "patience"
     assert whole.history[-1]["epoch"] == whole.best_epoch + 4

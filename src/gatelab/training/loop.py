@@ -31,7 +31,7 @@ from gatelab.training.learner import Learner, finite
 from gatelab.training.runs import Run
 from gatelab.training.schedules import learning_rate
 
-_SHORT_EPOCH = 0.5
+SHORT_EPOCH = 0.5
 """Seconds: epochs shorter than that share a checkpoint, which would otherwise cost a good part of them."""
 
 
@@ -161,7 +161,7 @@ class Trainer:
         place.epoch, place.batch, place.loss_sum, place.weight_sum, place.norms = place.epoch + 1, 0, 0.0, 0.0, []
         self.carried = None
         place.stopped = self._reason_to_stop()
-        if place.stopped or self._since_checkpoint() >= min(_SHORT_EPOCH, self.training.checkpoint_seconds):
+        if place.stopped or self._since_checkpoint() >= min(SHORT_EPOCH, self.training.checkpoint_seconds):
             self._checkpoint()
         self.emit(EpochEnded(place.history[-1]))
 

@@ -40,7 +40,12 @@ class ProgressBar:
     def __init__(self, label: str = "training", console: Console | None = None):
         self.label = label
         self.console = console or Console(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         self._bar = Progress(*columns, console=self.console, transient=True)
         self._task: Any = None
 
@@ -48,7 +53,7 @@ class ProgressBar:
         """Shows one event."""
         match event:
             case Started():
-                self.console.print(f"{self.label}: {event.parameters:,} parameters, {expectation(event)}")
+                self._say(f"{self.label}: {event.parameters:,} parameters, {expectation(event)}")
                 self._task = self._bar.add_task(self.label, total=event.epochs * event.batches, completed=event.step)
                 self._bar.start()
             case Stepped():
@@ -56,12 +61,15 @@ class ProgressBar:
             case EpochEnded(record):
                 self._bar.update(self._task, description=f"{self.label}: {_line(record)}")
             case Warned(text):
-                self.console.print(f"warning: {text}", markup=False)
+                self._say(f"warning: {text}")
             case Finished():
                 self._bar.stop()
-                self.console.print(f"{self.label}: {_end(event)}")
+                self._say(f"{self.label}: {_end(event)}")
             case Failed():
                 self._bar.stop()
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False)
 
 
 def _line(record: Any) -> str:

@@ -1,0 +1,280 @@
+"""What every task owes to training, compare and the reports. A new task is tested by one more ``small``."""
+
+import dataclasses
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import toys
+from gatelab.core.config import ModelConfig, TrainingConfig, from_dict, to_dict
+from gatelab.core.errors import GatelabError
+from gatelab.core.random import generator
+from gatelab.core.task import Evaluation, Task
+from gatelab.report import render
+from gatelab.report.page import Page
+from gatelab.tasks import TASKS
+from gatelab.tasks.loading import load
+from gatelab.training import fit
+from gatelab.training.events import Stepped
+
+BATCH = 8
+
+
+@dataclass(frozen=True)
+class Small:
+    """A task on little data, and what to hand it."""
+
+    open: Callable[[], Task]
+    bad_source: Any
+    """What ``open`` has to refuse."""
+    new: Any
+    """What ``predict`` takes."""
+    bad_new: Any
+    """What ``predict`` has to refuse."""
+    more: Any
+    """What ``reopen`` takes."""
+    overfits_to: float = 0.1
+    """Share of the first loss that is left when eight examples are learned by heart."""
+
+
+def small(name: str) -> Small:
+    """The fixture of a task. One case for each name in ``TASKS``."""
+    match name:
+        case "adding":
+            config, items = toys.AddingConfig(items=64), [np.ones((5, 2)), np.ones((7, 2))]
+            return Small(lambda: toys.AddingTask.open(0, config), "words", items, [np.ones(5)], 1)
+        case "echo":
+            config = toys.EchoConfig(length=512)
+            return Small(lambda: toys.EchoTask.open(0, config), "words", [0, 1, 1, 0, 1], [0, 2], 1)
+        case "forecasting":
+            return _small_forecasting()
+    raise NotImplementedError(f"the task {name!r} is in TASKS: give it a small() in tests/contracts/test_tasks.py")
+
+
+def _small_forecasting() -> Small:
+    from gatelab.data.roles import Roles
+    from gatelab.tasks.forecasting.config import ForecastingConfig
+    from gatelab.tasks.forecasting.task import Forecasting
+
+    rows = np.arange(24 * 12)
+    load = 50 + 10 * np.sin(2 * np.pi * rows / 24) + generator(0, "load").normal(0, 1, len(rows))
+    load[[30, 31, 100]] = np.nan
+    table = pd.DataFrame({"time": pd.date_range("2026-01-01", periods=len(rows), freq="h"), "load": load})
+    config = ForecastingConfig(roles=Roles(target=("load",), time="time"), horizon=4, lookback=12)
+    return Small(lambda: Forecasting.open(table, config), table.head(5), table.tail(48), table[["time"]], table)
+
+
+# Every task is opened and trained once; the tests look at what came of it.
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _toys_are_known():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TASKS, "_entries", dict(TASKS._entries))
+        toys.register()
+        yield
+
+
+@pytest.fixture(scope="module", params=[*toys.TOYS, *TASKS])
+def fixture(request) -> Small:
+    return small(request.param)
+
+
+@pytest.fixture(scope="module")
+def task(fixture) -> Task:
+    return fixture.open()
+
+
+MODEL = ModelConfig("gru", hidden_size=8, dropout=0.2)
+
+
+def settings(task: Task) -> TrainingConfig:
+    return dataclasses.replace(
+        task.training_defaults(), epochs=2, batch_size=BATCH, max_steps=30, checkpoint_seconds=0.0, max_seconds=None
+    )
+
+
+@pytest.fixture(scope="module")
+def fitted(task, tmp_path_factory):
+    return fit(task, MODEL, settings(task), seed=3, folder=tmp_path_factory.mktemp("contract") / "run")
+
+
+@pytest.fixture(scope="module")
+def evaluation(task, fitted) -> Evaluation:
+    return task.evaluate(fitted.model, "test")
+
+
+@pytest.fixture(scope="module")
+def baselines(task) -> dict[str, Evaluation]:
+    return {name: evaluate("test") for name, evaluate in task.baselines().items()}
+
+
+def assert_same_weights(a, b):
+    one, two = a.state_dict(), b.state_dict()
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def assert_same_batches(a, b):
+    a, b = list(a), list(b)
+    assert len(a) == len(b)
+    for one, two in zip(a, b, strict=True):
+        assert (one.size, one.steps, one.carries) == (two.size, two.steps, two.carries)
+        torch.testing.assert_close(fields(one), fields(two), rtol=0, atol=0, equal_nan=True)
+
+
+def fields(batch) -> dict[str, torch.Tensor]:
+    values = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
+    return {name: value for name, value in values.items() if isinstance(value, torch.Tensor)}
+
+
+# ---- data ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_count_counts_the_batches(task, part):
+    batches = list(task.batches(part, BATCH))
+    assert len(batches) == task.count(part, BATCH) > 0
+    assert all(1 <= batch.size <= BATCH and batch.steps >= 1 for batch in batches)
+    assert not batches[0].carries
+    assert fields(batches[0])
+
+
+@pytest.mark.parametrize("shuffled", [True, False])
+def test_start_leaves_the_first_batches_out(task, shuffled):
+    count = task.count("train", BATCH)
+
+    def batches(start=0):
+        return task.batches("train", BATCH, generator(1, "order", 0) if shuffled else None, start=start)
+
+    for start in {1, count // 2, count - 1, count}:
+        assert_same_batches(batches(start), islice(batches(), start, None))
+
+
+def test_order_follows_the_stream(task):
+    a, b, *others = (list(task.batches("train", BATCH, generator(seed, "order"))) for seed in (1, 1, 2, 3, 4))
+    assert_same_batches(a, b)
+    with pytest.raises(AssertionError):
+        [assert_same_batches(a, other) for other in others]
+
+
+def test_bad_input_is_refused_with_what_to_do(fixture, task, fitted):
+    for refused in (
+        lambda: type(task).open(fixture.bad_source, task.config),
+        lambda: task.predict(fitted.model, fixture.bad_new),
+    ):
+        with pytest.raises(GatelabError) as caught:
+            refused()
+        assert caught.value.fix
+
+
+def test_settings_travel_as_plain_values(task):
+    plain = json.loads(json.dumps(to_dict(task.config), allow_nan=False))
+    assert from_dict(type(task).Config, plain) == task.config
+
+
+def test_travels_to_another_process(task):
+    copy = pickle.loads(pickle.dumps(task))
+    assert_same_batches(copy.batches("train", BATCH), task.batches("train", BATCH))
+
+
+# ---- training -----------------------------------------------------------------------------------------------------
+
+
+def test_overfits_eight_examples(fixture, task):
+    batch = next(iter(task.batches("train", 8)))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = task.build(ModelConfig("gru", hidden_size=32))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(600):
+        loss = task.loss(model, batch)
+        losses.append(float(loss.mean.detach()))
+        if losses[-1] < fixture.overfits_to * losses[0]:
+            break
+        optimizer.zero_grad()
+        loss.mean.backward()
+        optimizer.step()
+    assert loss.weight > 0
+    assert losses[-1] < fixture.overfits_to * losses[0]
+
+
+def test_same_seed_same_result(task, fitted, evaluation, tmp_path):
+    again = fit(task, MODEL, settings(task), seed=3, folder=tmp_path)
+    assert_same_weights(again.model, fitted.model)
+    assert task.evaluate(again.model, "test").metrics == evaluation.metrics
+
+
+def test_resumes_exactly(task, fitted, tmp_path):
+    class Cut(Exception):
+        pass
+
+    def cut(event):
+        if isinstance(event, Stepped) and event.step == fitted.steps // 2:
+            raise Cut
+
+    with pytest.raises(Cut):
+        fit(task, MODEL, settings(task), seed=3, folder=tmp_path, listeners=[cut])
+    resumed = fit(task, MODEL, settings(task), seed=3, folder=tmp_path)
+    assert_same_weights(resumed.model, fitted.model)
+    assert [r["train_loss"] for r in resumed.history] == [r["train_loss"] for r in fitted.history]
+
+
+# ---- results ------------------------------------------------------------------------------------------------------
+
+
+def test_evaluates_every_metric_it_names(task, evaluation):
+    assert {metric.name for metric in task.metrics} <= set(evaluation.metrics)
+    assert all(isinstance(value, float) for value in evaluation.metrics.values())
+    assert np.isfinite(evaluation.metrics[task.metrics[0].name])
+    assert evaluation.items > 0
+    assert all(isinstance(array, np.ndarray) and array.dtype != object for array in evaluation.arrays.values())
+
+
+def test_baselines_are_scored_on_the_same_items(task, evaluation, baselines):
+    assert baselines
+    for scored in baselines.values():
+        assert scored.items == evaluation.items
+        assert task.metrics[0].name in scored.metrics
+
+
+def test_report_renders(task, evaluation, baselines):
+    results = {"gru": [evaluation, evaluation], **{name: [scored] for name, scored in baselines.items()}}
+    sections = task.sections(results)
+    page = render(Page(title="contract", verdict="It renders.", sections=sections))
+    assert page.lstrip().lower().startswith("<!doctype html>")
+    assert all(section.title in page for section in sections)
+
+
+def test_a_run_folder_gives_the_same_predictions(fixture, task, fitted):
+    loaded = load(fitted.folder)
+    ours, theirs = task.predict(fitted.model, fixture.new), loaded.task.predict(loaded.model, fixture.new)
+    pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
+    assert len(ours)
+
+
+def test_state_is_plain_and_comes_back(task, fitted):
+    state = json.loads(json.dumps(task.state(), allow_nan=False))
+    assert json.loads(json.dumps(type(task).restore(task.config, state).state())) == state
+
+
+def test_reopens_over_other_data_with_the_scales_of_the_first(fixture, fitted):
+    restored = load(fitted.folder).task
+    test = restored.reopen(fixture.more, "evaluate")
+    scored = test.evaluate(fitted.model, "test")
+    assert scored.items > 0
+    assert np.isfinite(scored.metrics[test.metrics[0].name])
+    update = restored.reopen(fixture.more, "update")
+    assert update.count("train", BATCH) > 0
+    assert update.count("validation", BATCH) > 0
+    batch = next(iter(update.batches("train", BATCH)))
+    assert np.isfinite(float(update.loss(fitted.model, batch).mean.detach()))
