@@ -100,10 +100,10 @@ def _on_zone(rows: Rows, grid: Grid) -> pd.DatetimeIndex:
 
 def _find(rows: Rows, piece: slice) -> Grid | None:
     assert rows.stamps is not None
-    grid = steps.find(_local(rows, piece))
-    if rows.zone is not None and (grid is None or steps.is_clock(grid.frequency)):
-        return steps.find(rows.stamps[piece])
-    return grid
+    grid = steps.find(rows.stamps[piece])
+    if rows.zone is None or (grid is not None and steps.is_clock(grid.frequency)):
+        return grid
+    return steps.find(_local(rows, piece))
 
 
 def _common(raw: RawTable, rows: Rows) -> Frequency:

@@ -16,7 +16,8 @@ Array = np.ndarray
 def localised(raw: RawTable, roles: Roles, timeline: Timeline, series_of: Array):
     """The stamps of ``timeline`` in UTC where a zone is known, else as they are: ``(stamps, zone, notes)``.
 
-    Where clocks go back, an hour is written twice: the first row with a stamp is in summer time, the second is not.
+    Where clocks go back, an hour is written twice: the first row with a stamp is in summer time, the second is not; a
+    stamp that stands there only once is taken for summer time.
 
     Raises:
         DataError: a stamp that the zone's clocks never showed.
