@@ -44,6 +44,18 @@ def test_time_runs_as_in_the_data_in_both_directions():
     np.testing.assert_array_equal(np.nan_to_num(trace["l0_reverse"]["h"]), output[:, :, H:])
 
 
+def test_a_backward_readers_first_step_is_touched_by_its_own_output_alone():
+    rng = np.random.default_rng(0)
+    params = initial_parameters(CELLS["gru"], I, H, rng, bidirectional=True)
+    (output, _), cache = forward(CELLS["gru"], params, rng.normal(size=(T, B, I)))
+    doutput = np.zeros_like(output)  # (T, B, 2H)
+    doutput[-1] = 1.0
+    trace = trace_of(cache, backward(doutput, cache))
+    touched = {layer: np.flatnonzero(trace.gradient_norm(layer).any(axis=1)) for layer in trace.layers}
+    np.testing.assert_array_equal(touched["l0"], np.arange(T))  # it came to the last step through all the others
+    np.testing.assert_array_equal(touched["l0_reverse"], [T - 1])  # it began there
+
+
 def test_gradient_norms_are_those_of_torch():
     trace, params, _ = traced("gru")
     rng = np.random.default_rng(0)

@@ -32,9 +32,9 @@ class Quantity(NamedTuple):
     text: str
     """What it says, in half a sentence."""
     low: float | None = None
-    """Its least possible value; None where there is no bound."""
+    """Its least possible value, of a state that starts within the bounds; None where there is no bound."""
     high: float | None = None
-    """Its greatest possible value; None where there is no bound."""
+    """Its greatest possible value, likewise; None where there is no bound."""
     unit: str = "1"
     """``"1"`` for a pure number, ``"share"`` for a gate between nothing and all."""
 

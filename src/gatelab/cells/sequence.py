@@ -80,7 +80,7 @@ def scan_backward(cell: Cell, doutput: Array, dstate: State, record: Scan) -> tu
 
     Args:
         cell: the cell that ``scan`` ran.
-        doutput: ∂loss/∂outputs ``(T, B, H)``.
+        doutput: ∂loss/∂outputs ``(T, B, H)``, zero where not observed.
         dstate: ∂loss/∂(final state).
         record: what ``scan`` recorded.
 
@@ -92,7 +92,7 @@ def scan_backward(cell: Cell, doutput: Array, dstate: State, record: Scan) -> tu
     dx, dparams = np.empty_like(x), combine(np.zeros_like, params)
     dsteps = [dstate] * len(x)
     for t in reversed(range(len(x))):
-        dstate = dstate._replace(h=dstate.h + np.where(observed[t], doutput[t], 0))
+        dstate = dstate._replace(h=dstate.h + doutput[t])
         dsteps[t] = dstate
         dafter, dheld = _choose(observed[t], dstate, zero), _choose(observed[t], zero, dstate)
         dx[t], dbefore, dstep = cell.step_backward(params, x[t], states[t], gates[t], dafter)
@@ -103,6 +103,8 @@ def scan_backward(cell: Cell, doutput: Array, dstate: State, record: Scan) -> tu
 
 def _choose(observed: Array, where: State, otherwise: State) -> State:
     """``where`` for the items of the batch that are ``observed (B, 1)``, ``otherwise`` for the rest."""
+    if observed.all():
+        return where
     return combine(lambda a, b: np.where(observed, a, b), where, otherwise)
 
 
