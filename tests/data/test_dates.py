@@ -130,7 +130,7 @@ def test_ambiguous_dates_are_asked_for_with_both_readings_shown():
     cells = pd.date_range("2016-02-01", periods=12).strftime("%d/%m/%Y")
     with pytest.raises(
         InputError,
-        match=r"(?s)'when' can be read in two ways.*02/02|01/02/2016 is 1 February 2016 \(day-first\) or "
+        match=r"(?s)'when' can be read in two ways.*01/02/2016 is 1 February 2016 \(day-first\) or "
         r"2 January 2016 \(month-first\).*--day-first or --no-day-first",
     ):
         read_table(text_table(cells))
@@ -200,7 +200,8 @@ def test_of_two_columns_of_dates_the_one_with_a_name_of_time():
 
 
 def test_dates_split_over_columns():
-    frame = pd.DataFrame({"No": range(1, 61), "Year": HOURS.year, "month": HOURS.month, "DAY": HOURS.day, "hour": HOURS.hour, "y": np.arange(60) ** 2.0})  # fmt: skip
+    parts = {"Year": HOURS.year, "month": HOURS.month, "DAY": HOURS.day, "hour": HOURS.hour}
+    frame = pd.DataFrame({"No": range(1, 61), **parts, "y": np.arange(60) ** 2.0})
     table = read_table(frame)
     assert stamps(table).equals(HOURS.as_unit("us"))
     assert table.notes[0] == "time: the columns Year, month, DAY and hour, put together"

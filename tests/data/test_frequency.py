@@ -10,8 +10,9 @@ from gatelab.core.errors import DataError, InputError
 from gatelab.data import Frequency, Roles, read_table
 from gatelab.data.frequency import find, named_frequency, place
 
-ALIASES = ("s", "10s", "min", "5min", "15min", "30min", "h", "2h", "6h", "D", "2D", "W-SUN", "W-SAT", "2W-WED", "MS", "ME",
-           "2MS", "QS-JAN", "QS-FEB", "QE-DEC", "QE-OCT", "YS-JAN", "YS-JUL", "YE-DEC", "2YS-JAN")  # fmt: skip
+CLOCKS = "s 10s min 5min 15min 30min h 2h 6h"
+CALENDARS = "D 2D W-SUN W-SAT 2W-WED MS ME 2MS QS-JAN QS-FEB QE-DEC QE-OCT YS-JAN YS-JUL YE-DEC 2YS-JAN"
+ALIASES = (*CLOCKS.split(), *CALENDARS.split())
 
 
 @pytest.mark.parametrize("alias", ALIASES)
@@ -133,7 +134,9 @@ def test_too_few_rows_to_tell():
 # ---- asked for ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("given", "alias"), [("M", "MS"), ("Q", "QS-JAN"), ("Y", "YS-JAN"), ("W", "W-SUN"), ("60min", "60min")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("given", "alias"), [("M", "MS"), ("Q", "QS-JAN"), ("Y", "YS-JAN"), ("W", "W-SUN"), ("60min", "60min")]
+)
 def test_named(given, alias):
     assert named_frequency(given).alias == alias
 

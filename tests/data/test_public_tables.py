@@ -48,7 +48,8 @@ CASES = [
     ("nab/data/realKnownCause/ambient_temperature_system_failure.csv", Roles(), "h", [7888],
      ["621 steps between them without a row: no values there, masked in state and loss"]),
     ("nab/data/realAWSCloudwatch/ec2_disk_write_bytes_1ef3de.csv", Roles(), "5min", [4730],
-     ["11 rows repeat another one, stamp and values: dropped", "stamps moved to the regular grid, by 1 minute at most"]),
+     ["11 rows repeat another one, stamp and values: dropped",
+      "stamps moved to the regular grid, by 1 minute at most"]),
 ]  # fmt: skip
 
 

@@ -92,7 +92,7 @@ def test_parquet(tmp_path):
     assert values(table) == VALUES
     assert table.columns[1].levels == ("a", "b")
     (tmp_path / "cut.parquet").write_bytes((tmp_path / "table.parquet").read_bytes()[:200])
-    with pytest.raises(DataError, match="cut.parquet cannot be read as Parquet: it may have been cut short"):
+    with pytest.raises(DataError, match=r"cut.parquet cannot be read as Parquet: it may have been cut short"):
         read_table(tmp_path / "cut.parquet")
 
 
@@ -143,6 +143,17 @@ def test_columns_and_rows_that_a_spreadsheet_appended(file):
     assert "2 rows without any cell filled left out" in table.notes
 
 
+def test_lines_before_the_table(file):
+    assert values(read_table(file("sep=;\n" + PLAIN.replace(",", ";")))) == VALUES
+    table = read_table(file("# station 5\n# metres\n" + PLAIN))
+    assert values(table) == VALUES
+    assert table.notes[0] == "file read with 2 lines before the table left out"
+    headed = read_table(file("# station 5\n" + "#" + PLAIN))
+    assert (headed.roles.time, values(headed)) == ("#date", VALUES)
+    with pytest.raises(DataError, match=r"inf in line 5"):
+        read_table(file("# station 5\n# metres\n" + PLAIN.replace("2.5", "inf")))
+
+
 def test_two_columns_of_one_name(file):
     with pytest.raises(DataError, match="two columns called 'y'"):
         read_table(file("date,y,y\n2020-01-01,1,2\n"))
@@ -169,7 +180,8 @@ def test_numbers_as_people_write_them(file, cells, expected):
 
 
 def test_european_thousands(file):
-    table = read_table(file("date;y;z\n2020-01-01;1.234,5;1.234\n2020-01-02;2,5;7\n2020-01-03;3.000.000;8\n"), Roles(("y",), past=("z",)))  # fmt: skip
+    content = "date;y;z\n2020-01-01;1.234,5;1.234\n2020-01-02;2,5;7\n2020-01-03;3.000.000;8\n"
+    table = read_table(file(content), Roles(("y",), past=("z",)))
     assert table.series[0].values.tolist() == [[1234.5, 1234], [2.5, 7], [3e6, 8]]
 
 
@@ -192,7 +204,7 @@ def test_missing_file(tmp_path):
 
 
 def test_name_of_a_data_set_misspelt():
-    with pytest.raises(InputError, match="(?s)no data set of that name.*did you mean .*sp500_daily"):
+    with pytest.raises(InputError, match=r"(?s)no data set of that name.*did you mean .*sp500_daily"):
         read_table("sp500daily")
 
 
@@ -243,12 +255,17 @@ def test_archive_cut_short(tmp_path, file, name):
         read_table(file(content[: len(content) // 2], name))
 
 
+def test_one_endless_line(file):
+    with pytest.raises(DataError, match=r"table.csv cannot be read as a table"):
+        read_table(file('{"a": "' + "x" * 200_000 + '"}\n'))
+
+
 @pytest.mark.parametrize(
     ("row", "cells"), [("2020-01-04", 1), ("2020-01-04,1,2", 3)], ids=["too few cells", "too many cells"]
 )
 def test_ragged_rows_are_named_by_their_line(file, row, cells):
     content = f'date,y\n2020-01-01,1\n\n"2020-01-02","2"\n2020-01-03,3\n{row}\n2020-01-05,5\n'
-    with pytest.raises(DataError, match=rf"(?s)line 6 of table.csv has {cells} cells? where the others have 2.*{row}"):
+    with pytest.raises(DataError, match=rf"(?s)line 6 of table.csv has {cells} cells? where the first has 2.*{row}"):
         read_table(file(content))
 
 

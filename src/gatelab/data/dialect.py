@@ -55,7 +55,7 @@ class Dialect:
         """``text`` with runs of spaces made into the separator, where spaces delimit."""
         if self.delimiter != " ":
             return text
-        return "\n".join(re.sub(r"[ \t]+", "\t", line.strip()) for line in text.splitlines())
+        return "\n".join(re.sub(r"[ \t]+", "\t", line.strip()) for line in io.StringIO(text, newline=None))
 
 
 def decode(name: str, content: bytes) -> tuple[str, str]:
@@ -98,6 +98,20 @@ def _refuse_binary(name: str, head: str) -> None:
 # ---- delimiter and header -------------------------------------------------------------------------------------
 
 
+def without_preamble(text: str) -> tuple[str, int]:
+    """``text`` without the comments and the ``sep=;`` that some programs write first, and how many lines these are."""
+    skipped = start = last = 0
+    while text.startswith(("#", "sep=", '"sep='), start) and (end := text.find("\n", start)) >= 0:
+        skipped, last, start = skipped + 1, start, end + 1
+    if not skipped or not text[start : start + _SAMPLE].strip():
+        return text, 0
+    rest = sniff(text[start:])
+    heads = len(_cells([text[last:start]], rest.delimiter)[0]) == len(rest.names) > 1
+    if heads and not rest.header and text.startswith("#", last):  # a header that begins with a hash
+        return text[last:], skipped - 1
+    return text[start:], skipped
+
+
 def sniff(text: str) -> Dialect:
     """Delimiter and header, from the first hundred lines."""
     head = text if len(text) <= _SAMPLE else text[:_SAMPLE].rpartition("\n")[0] or text
@@ -133,14 +147,14 @@ def _delimiter(lines: list[str]) -> str:
     return best
 
 
-def line_numbers(text: str, dialect: Dialect, header: bool = False) -> list[int]:
-    """The 1-based line on which each row begins; blank lines are no rows."""
+def line_numbers(text: str, dialect: Dialect, skipped: int = 0, header: bool = False) -> list[int]:
+    """The 1-based line on which each row begins, after ``skipped`` lines; blank lines are no rows."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=dialect.separator)
-    numbers, begins = [], 1
+    numbers, begins = [], 1 + skipped
     for row in reader:
         if row:
             numbers.append(begins)
-        begins = reader.line_num + 1
+        begins = reader.line_num + 1 + skipped
     return numbers[0 if header or not dialect.header else 1 :]
 
 

@@ -6,6 +6,7 @@ files and DataFrames keep the types they come with.
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import os
@@ -22,7 +23,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from gatelab.core.errors import DataError, InputError
-from gatelab.data.dialect import Dialect, decimal_mark, decode, line_numbers, sniff
+from gatelab.data.dialect import Dialect, decimal_mark, decode, line_numbers, sniff, without_preamble
 from gatelab.data.sources import resolve
 
 _EXCEL = ".xlsx", ".xls", ".xlsm", ".ods"
@@ -127,27 +128,31 @@ def _refuse_foreign(name: str, content: bytes) -> None:
 
 def _from_text(name: str, content: bytes, decimal: str | None) -> RawTable:
     text, encoding = decode(name, content)
-    dialect = sniff(text)
-    table = _parse(name, text, dialect)
+    try:
+        text, skipped = without_preamble(text)
+        dialect = sniff(text)
+    except csv.Error as error:  # a cell of more than 131,072 characters
+        raise DataError(f"{name} cannot be read as a table", got=error) from error
+    table = _parse(name, text, dialect, skipped)
     names, notes = _column_names(name, table.column_names, dialect.header)
     frame = table.rename_columns(names).to_pandas()
     frame, dropped = _without_empty(frame, names)
     if frame.empty:
         raise DataError(f"{name} has a header and no rows", got=f"columns {', '.join(names[:8])}")
     mark, why = (decimal, "given") if decimal else decimal_mark(frame, dialect.delimiter)
-    notes = _dialect_notes(encoding, dialect, mark, why) + notes + dropped
+    notes = _dialect_notes(encoding, dialect, mark, why, skipped) + notes + dropped
     positions = frame.index.to_numpy()
     lines: list[int] = []
 
     def where(row: int) -> str:
         if not lines:  # counted only when an error or a note needs it
-            lines.extend(line_numbers(text, dialect))
+            lines.extend(line_numbers(text, dialect, skipped))
         return f"line {lines[int(positions[row])]}"
 
     return RawTable(name, frame.reset_index(drop=True), where, mark, tuple(notes))
 
 
-def _parse(name: str, text: str, dialect: Dialect) -> pa.Table:
+def _parse(name: str, text: str, dialect: Dialect, skipped: int) -> pa.Table:
     body = dialect.normalised(text)
     ragged: list[Any] = []
 
@@ -172,10 +177,11 @@ def _parse(name: str, text: str, dialect: Dialect) -> pa.Table:
         raise DataError(f"{name} cannot be read as a table", got=str(error).splitlines()[0]) from error
     if ragged:
         row = ragged[0]
-        line = line_numbers(text, dialect, header=True)[row.number - 1]
+        line = line_numbers(text, dialect, skipped, header=True)[row.number - 1]
+        noun = "cell" if row.actual_columns == 1 else "cells"
         raise DataError(
-            f"line {line} of {name} has {row.actual_columns} cells where the others have {row.expected_columns}",
-            expected=f"{row.expected_columns} cells, separated by {dialect.spoken}",
+            f"line {line} of {name} has {row.actual_columns} {noun} where the first has {row.expected_columns}",
+            expected=f"{row.expected_columns} in each line, separated by {dialect.spoken}",
             got=str(row.text)[:80],
             fix="mend or remove that line" + (f" (and {len(ragged) - 1} more)" if len(ragged) > 1 else ""),
         )
@@ -209,7 +215,7 @@ def _without_empty(frame: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame,
     return frame, notes
 
 
-def _dialect_notes(encoding: str, dialect: Dialect, mark: str, why: str) -> list[str]:
+def _dialect_notes(encoding: str, dialect: Dialect, mark: str, why: str, skipped: int) -> list[str]:
     parts = []
     if dialect.delimiter not in (",", ""):
         parts.append(f"columns separated by {dialect.spoken}")
@@ -219,6 +225,8 @@ def _dialect_notes(encoding: str, dialect: Dialect, mark: str, why: str) -> list
         parts.append(f"decimal point ({why})")
     if encoding not in ("utf-8", "utf-8-sig"):
         parts.append(f"encoding {encoding}")
+    if skipped:
+        parts.append(f"{skipped} line{'s' if skipped > 1 else ''} before the table left out")
     return [f"file read with {', '.join(parts)}"] if parts else []
 
 
