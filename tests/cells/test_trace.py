@@ -17,7 +17,7 @@ def traced(name, **size):
 
 
 def test_pre_activations_are_what_the_gates_squash():
-    trace, _, _ = traced("lstm", num_layers=2)
+    trace, _, _ = traced("lstm", num_layers=2, bidirectional=True)
     for layer in trace.layers.values():
         for gate in "ifo":
             np.testing.assert_array_equal(layer[gate], sigmoid(layer[f"z{gate}"]))
