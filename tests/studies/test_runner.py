@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
 import pytest
-import trouble
 from rich.console import Console
 
+import trouble
 from gatelab.core.errors import RunError
 from gatelab.studies.progress import Progress
 from gatelab.studies.runner import Runner
@@ -49,7 +51,7 @@ def test_one_job_is_one_at_a_time_and_still_not_in_this_process(tmp_path):
     assert os.getpid() not in {record.measures["pid"] for record in records}
     beats = [json.loads((Store(tmp_path).trial_folder(r.id) / "heartbeat.json").read_text()) for r in records]
     starts = sorted(beat["started"] for beat in beats)
-    assert min(b - a for a, b in zip(starts, starts[1:], strict=False)) >= 0.3
+    assert min(b - a for a, b in pairwise(starts)) >= 0.3
 
 
 def test_what_fails_and_hangs_is_recorded_and_the_rest_goes_on(tmp_path, capfd):
@@ -61,7 +63,7 @@ def test_what_fails_and_hangs_is_recorded_and_the_rest_goes_on(tmp_path, capfd):
     assert "in raises (trouble.py" in records["raises"].message
     assert records["explains"].message == "the loss is NaN at step 7\n  fix:      lower --learning-rate"
     assert records["hangs"].status == "hung"
-    assert "limit 1.5 s" in records["hangs"].message
+    assert records["hangs"].message == "no sign of life for 1.5 s"
     assert records["fine"].ok
     assert records["warns"].ok
     assert records["warns"].warnings == ("the same warning, many times",)
@@ -71,7 +73,7 @@ def test_what_fails_and_hangs_is_recorded_and_the_rest_goes_on(tmp_path, capfd):
 def test_a_worker_that_dies_takes_only_its_own_trial_down(tmp_path):
     trials = [
         trouble.trial("dies"),
-        trouble.trial("dies_once"),
+        trouble.trial("leaves_once"),
         *[trouble.trial("slow", s, seconds=0.2) for s in range(3)],
     ]
     records = run(tmp_path, *trials)
@@ -109,13 +111,12 @@ def test_a_backend_in_this_process_works_too(tmp_path):
 
 
 def test_progress_counts_and_estimates(tmp_path):
-    console = Console(file=(log := open(tmp_path / "log", "w+")), width=200, force_terminal=False)
+    log = io.StringIO()
+    console = Console(file=log, width=200, force_terminal=False)
     progress = Progress(console=console)
     progress.expect(3)
     run(tmp_path / "study", *[trouble.trial("slow", s, seconds=0.2) for s in range(3)], jobs=1, progress=progress)
-    log.seek(0)
-    lines = log.read().splitlines()
-    log.close()
+    lines = log.getvalue().splitlines()
     assert len(lines) == 4
     assert lines[0] == "3 trials, 1 at a time"
     assert lines[1].startswith("[1/3] slow (toy): error 0 in 0.2 s; about ")
@@ -127,7 +128,7 @@ import sys, trouble
 from pathlib import Path
 from gatelab.studies.runner import Runner
 seconds = float(sys.argv[2])
-trials = [trouble.trial("fine", s) for s in range(4)] + [trouble.trial("slow", s, seconds=30.0) for s in range(2)]
+trials = [trouble.trial("fine", s) for s in range(4)] + [trouble.trial("slow", seconds=30.0)]
 with Runner(Path(sys.argv[1]), jobs=2) as runner:
     runner.run(trials, trouble.measure)
 """
@@ -135,20 +136,20 @@ with Runner(Path(sys.argv[1]), jobs=2) as runner:
 
 @pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
 def test_a_command_that_is_stopped_loses_only_what_was_running(tmp_path, blow):
-    """Stopped while two slow trials run: four records stay untouched, no worker is left, the command goes on."""
+    """Stopped while one worker is at a trial and one idle: records stay, no worker is left, the command goes on."""
     store = Store(tmp_path / "study")
     command = [sys.executable, "-c", SCRIPT, str(store.folder), "0"]
     process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE)
     fine = [trouble.trial("fine", seed) for seed in range(4)]
-    slow = [trouble.trial("slow", seed, seconds=30.0) for seed in range(2)]
-    wait_for(lambda: all((store.trial_folder(trial.id) / "heartbeat.json").exists() for trial in slow))
-    wait_for(lambda: all(store.find(trial.id) for trial in fine))
-    workers = [json.loads((store.trial_folder(trial.id) / "heartbeat.json").read_text())["pid"] for trial in slow]
+    slow = store.trial_folder(trouble.trial("slow", seconds=30.0).id)
+    wait_for(lambda: (slow / "heartbeat.json").exists() and all(store.find(trial.id) for trial in fine))
+    workers = {store.find(trial.id).measures["pid"] for trial in fine}
+    workers.add(json.loads((slow / "heartbeat.json").read_text())["pid"])
     process.send_signal(blow)
     process.communicate(timeout=20)
     wait_for(lambda: not any(psutil.pid_exists(pid) for pid in workers))
     written = {trial.id: (store.trial_folder(trial.id) / "record.json").stat().st_mtime_ns for trial in fine}
-    assert not any(store.find(trial.id) for trial in slow)
+    assert not (slow / "record.json").exists()
 
     run(store.folder, *fine, trouble.trial("fine", 4))
     assert {id: (store.trial_folder(id) / "record.json").stat().st_mtime_ns for id in written} == written

@@ -28,11 +28,11 @@ class Options:
     cells: tuple[str, ...] = ("rnn", "lstm", "gru")
     """Cells to compare; also gru_reset_before."""
     seeds: int | None = None
-    """Seeds of each cell; none: 5 (with --budget full 10)."""
+    """Seeds of each cell; none: 5 (with --budget quick 3, full 10)."""
     budget: str = "standard"
     """The same for every cell: quick, standard, full, a time for each trial (90s, 5min), or a number (20 epochs)."""
     parameters: int | None = None
-    """Numbers each cell may learn; none: as a GRU of 16 (quick), 32 or 64 (full) units has."""
+    """Numbers each cell may learn; none: as a GRU of about 24 (quick), 32 or 64 (full) units has."""
     tune: int = 0
     """Optuna trials of each cell on the validation part; 0: each chooses from the same few learning rates."""
     jobs: int | None = None
@@ -73,10 +73,10 @@ def _compare(task: str, options: Options, config: Any, command: str) -> int:
     from gatelab.studies.compare import compare
 
     common = ModelConfig(num_layers=options.layers, dropout=options.dropout)
-    values = dataclasses.asdict(options)
-    as_json = [values.pop(name) for name in ("json", "layers", "dropout")][0]
+    own = ("json", "layers", "dropout")
+    values = {name: value for name, value in vars(options).items() if name not in own}
     comparison = compare(task, **values, model=common, config=config, quiet=False, command=command)
-    say_json(dict(comparison.results)) if as_json else comparison.show(out)
+    say_json(dict(comparison.results)) if options.json else comparison.show(out)
     if comparison.best is None and not any(cell["finished"] for cell in comparison.results["cells"].values()):
         failed = comparison.results["failed"]
         raise RunError(

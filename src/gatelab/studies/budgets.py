@@ -41,6 +41,8 @@ class Budget:
     """Times the task's own number of epochs, where ``epochs`` is not given."""
     seconds: float | None = None
     """Training time of a trial."""
+    learning_rates: tuple[float, ...] = (1e-2, 3e-3, 1e-3)
+    """What every cell chooses from where nothing else is tuned."""
 
     def training(self, defaults: TrainingConfig) -> TrainingConfig:
         """The task's settings within this budget."""
@@ -51,7 +53,7 @@ class Budget:
 
 
 BUDGETS = {
-    "quick": Budget("quick", hidden_size=16, epoch_factor=0.3),
+    "quick": Budget("quick", hidden_size=24, seeds=3, epoch_factor=0.2, learning_rates=(1e-2, 3e-3)),
     "standard": Budget("standard"),
     "full": Budget("full", hidden_size=64, seeds=10, epoch_factor=2.0),
 }

@@ -84,7 +84,7 @@ def compare(
         task: a task's name, or a task that is already opened.
         data: file, data set name or table, as the task takes it.
         cells: names, or one string with commas.
-        seeds: how many, or which; none: as the budget has it (5; full: 10). Seed 0 is used for tuning.
+        seeds: how many, or which; none: as the budget has it (5; quick: 3, full: 10). Seed 0 is used for tuning.
         budget: ``quick``, ``standard``, ``full``, a time for each trial (``90s``) or ``20 epochs``.
         jobs: trials at a time; none: one for each physical core.
         tune: Optuna trials for each cell; 0: each chooses from the same few learning rates.

@@ -83,7 +83,7 @@ class Comparing(Study):
             "model": {name: value for name, value in to_dict(self.plan.base).items() if name not in own},
             "parameters": self.parameters,
             "tune": self.plan.tune,
-            "learning_rates": [] if self.plan.tune else list(tuning.LEARNING_RATES),
+            "learning_rates": [] if self.plan.tune else list(self.plan.budget.learning_rates),
         }
 
     def trials(self, records: Records) -> Sequence[Trial]:
@@ -99,7 +99,7 @@ class Comparing(Study):
 
     def count(self) -> int:
         """Baselines, tries, and cells times seeds."""
-        tries = self.plan.tune or len(tuning.LEARNING_RATES)
+        tries = self.plan.tune or len(self.plan.budget.learning_rates)
         return len(self.task.baselines()) + len(self.plan.cells) * (tries + len(self.plan.seeds))
 
     @cached_property
@@ -120,7 +120,7 @@ class Comparing(Study):
     def tries(self, cell: str, records: Records) -> tuple[list[tuning.Setting], bool]:
         """The settings to try for a cell, as far as they are known, and whether all of them were tried."""
         if not self.plan.tune:
-            settings = tuning.learning_rate_settings(self.models[cell], self.training)
+            settings = tuning.learning_rate_settings(self.models[cell], self.training, self.plan.budget.learning_rates)
             return settings, all(self.tried(cell, setting, records) for setting in settings)
         search = tuning.Search(
             cell,

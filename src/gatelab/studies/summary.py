@@ -154,7 +154,7 @@ def said(study: Comparing, records: Records) -> list[str]:
         lines.append(f"Each cell chose its settings in {study.plan.tune} Optuna trials, on validation, with another "
                      "seed; tries worse than the median were given up.")  # fmt: skip
     else:
-        rates = ", ".join(f"{rate:g}" for rate in tuning.LEARNING_RATES)
+        rates = ", ".join(f"{rate:g}" for rate in budget.learning_rates)
         lines.append(f"Each cell chose its learning rate from {rates}, on validation, with another seed.")
     return lines + [_choice(study, cell, records) for cell in study.plan.cells]
 
@@ -166,6 +166,7 @@ def _choice(study: Comparing, cell: str, records: Records) -> str:
     if study.plan.tune:
         return (f"{text}, batch size {training.batch_size}, {model.num_layers} layer(s) of {model.hidden_size} units, "
                 f"dropout {model.dropout:g}.")  # fmt: skip
-    edges = {max(tuning.LEARNING_RATES): "larger", min(tuning.LEARNING_RATES): "smaller"}
+    rates = study.plan.budget.learning_rates
+    edges = {max(rates): "larger", min(rates): "smaller"}
     edge = edges.get(training.learning_rate)
     return text + (f", the edge of what was offered: a {edge} one might serve it better." if edge else ".")

@@ -50,7 +50,8 @@ def cost_table(results: Results) -> Table:
         columns,
         rows,
         f"Medians over seeds, one thread each. To level: seconds until validation first reached what every cell "
-        f"reaches with half of its seeds{level}. Peak memory: of the whole process, and what training added. Milliseconds: one sequence at a "
+        f"reaches with half of its seeds{level}. Peak memory: of the whole process, and what "
+        f"training added. Milliseconds: one sequence at a "
         f"time. Gradient spread: 95th percentile of an epoch's gradient norms over their mean. Baselines: time of "
         f"their evaluation.",
     )

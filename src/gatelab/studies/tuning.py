@@ -15,7 +15,6 @@ from gatelab.core.random import integer_seed
 from gatelab.core.task import Metric
 from gatelab.studies.trials import Record
 
-LEARNING_RATES = (1e-2, 3e-3, 1e-3)
 TUNING_SEED = 0
 ROUND = 4
 """Optuna trials asked for at a time. Fixed, so that the search does not depend on how many cores run it."""
@@ -66,9 +65,9 @@ def gives_up(best: float, epoch: int, medians: Sequence[float], criterion: Metri
     return WARM_EPOCHS < epoch <= len(medians) and criterion.better(medians[epoch - 1], best)
 
 
-def learning_rate_settings(model: ModelConfig, training: TrainingConfig) -> list[Setting]:
+def learning_rate_settings(model: ModelConfig, training: TrainingConfig, rates: Sequence[float]) -> list[Setting]:
     """The few learning rates that every cell chooses from by default."""
-    return [Setting(model, replace(training, learning_rate=rate)) for rate in LEARNING_RATES]
+    return [Setting(model, replace(training, learning_rate=rate)) for rate in rates]
 
 
 def chosen(settings: Sequence[tuple[Setting, Record]], criterion: Metric) -> Setting | None:

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
@@ -143,9 +144,37 @@ def _caught_warnings() -> Iterator[list[warnings.WarningMessage]]:
         yield caught
 
 
+class _Watchdog:
+    """A thread of a worker process that ends it when its trial hangs, or when the command that sent it is gone.
+
+    It lives as long as the process: an idle worker must not outlive the command either.
+    """
+
+    def __init__(self) -> None:
+        self.beat: Heartbeat | None = None
+        self._parent = os.getppid()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(CHECK_SECONDS)
+            if os.getppid() != self._parent:
+                os._exit(1)  # nobody waits for the result, and the same command may already be at this trial again
+            beat = self.beat
+            if beat is not None and time.monotonic() - beat.last > beat.job.stall_seconds:
+                message = f"no sign of life for {beat.job.stall_seconds:g} s"
+                beat.job.store.write(describe(beat.job, beat, "hung", message, Measured({})))
+                os._exit(1)
+
+
+@cache
+def _watchdog() -> _Watchdog:
+    return _Watchdog()
+
+
 @contextlib.contextmanager
 def _watched(beat: Heartbeat) -> Iterator[None]:
-    """A thread that ends this process when the trial hangs or the command that sent it is gone.
+    """Runs a trial under the watchdog, and lets the process die of what is meant to end it.
 
     Only in a process of its own: a backend that runs trials in the command's own process has no watchdog.
     """
@@ -154,22 +183,10 @@ def _watched(beat: Heartbeat) -> Iterator[None]:
         return
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the command ends its workers
-    done = threading.Event()
-    thread = threading.Thread(target=_watch, args=(beat, done, os.getppid()), daemon=True)
-    thread.start()
+    _watchdog().beat = beat
     try:
         yield
+    except BaseException:
+        os._exit(1)  # SIGTERM, after training wrote its checkpoint; passed on, it would end the command too
     finally:
-        done.set()
-        thread.join()
-
-
-def _watch(beat: Heartbeat, done: threading.Event, parent: int) -> None:
-    while not done.wait(CHECK_SECONDS):
-        if os.getppid() != parent:
-            os._exit(1)  # nobody waits for the result, and the same command may already be at this trial again
-        still = time.monotonic() - beat.last
-        if still > beat.job.stall_seconds:
-            message = f"no sign of life for {still:.0f} s (limit {beat.job.stall_seconds:g} s)"
-            beat.job.store.write(describe(beat.job, beat, "hung", message, Measured({})))
-            os._exit(1)
+        _watchdog().beat = None
