@@ -169,6 +169,13 @@ def test_a_tiny_budget_still_takes_a_step_an_epoch(adding, tmp_path):
     assert run(adding, tmp_path, max_seconds=1e-9).steps == 1
 
 
+def test_a_masked_first_batch_does_not_use_the_budget_up(adding, tmp_path):
+    task = Holes.open(0, adding.config)
+    order = generator(0, "order", 0).permutation(96)
+    task.hide("train", torch.from_numpy(order[:32].copy()))
+    assert run(task, tmp_path, max_seconds=1e-9).steps == 1
+
+
 def test_patience_counts_from_the_best_epoch(adding, tmp_path):
     fitted = run(adding, tmp_path, learning_rate=1e-12, schedule="constant", epochs=50, patience=3, model=MODEL)
     assert fitted.stopped in ("patience", "epochs")

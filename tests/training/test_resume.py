@@ -58,8 +58,8 @@ def settings_for(task, every_step=True, **changes):
 @pytest.mark.parametrize(
     ("toy", "training"),
     [
-        ("adding", {"optimizer": "adam", "schedule": "plateau", "epochs": 8, "patience": None}),
-        ("echo", {"optimizer": "adam", "schedule": "cosine", "epochs": 4, "warmup_steps": 5}),
+        ("adding", {"optimizer": "adam", "schedule": "plateau", "epochs": 16, "patience": None}),
+        ("echo", {"optimizer": "adam", "schedule": "cosine", "epochs": 8, "warmup_steps": 5}),
     ],
 )
 def test_killed_at_random_moments(toy, training, tmp_path):
@@ -76,7 +76,7 @@ def test_killed_at_random_moments(toy, training, tmp_path):
         child.start()
         while child.is_alive() and _latest(folder) == seen:  # not before it has moved on from the last time
             child.join(0.002)
-        child.join(rng.uniform(0.0, 0.1))
+        child.join(rng.uniform(0.0, 0.03))
         kills += child.is_alive()
         os.kill(child.pid, signal.SIGKILL)
         child.join()

@@ -36,10 +36,10 @@ def load(folder: str | Path, device: str = "cpu") -> Loaded:
     kind = TASKS[run.task_name]
     task = kind.restore(from_dict(kind.Config, run.task_config), run.task_state)
     precision = "float64" if run.training.precision == "float64" else "float32"
-    place = devices.find_device(device, precision)
-    with devices.own_streams(place):
-        devices.seed_torch(place, integer_seed(run.seed, "init"))
-        model = devices.place(task.build(run.model), place, precision)
+    where = devices.find_device(device, precision)
+    with devices.own_streams(where):
+        devices.seed_torch(where, integer_seed(run.seed, "init"))
+        model = devices.on_device(task.build(run.model), where, precision)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

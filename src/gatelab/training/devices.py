@@ -39,7 +39,7 @@ def find_device(name: str, precision: Precision = "float32") -> torch.device:
     return torch.device(name if number or kind == "cpu" else "cuda:0")
 
 
-def place(model: torch.nn.Module, device: torch.device, precision: Precision) -> torch.nn.Module:
+def on_device(model: torch.nn.Module, device: torch.device, precision: Precision) -> torch.nn.Module:
     """The model on ``device``; in double precision its floating-point inputs are cast on their way in."""
     model = model.to(device)
     if precision == "float64":

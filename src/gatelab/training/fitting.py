@@ -82,7 +82,7 @@ def fit(
         devices.seed_torch(device, integer_seed(seed, "init"))
         network = _initial(task.build(model), initial)
         run = _run_in(Path(folder), task, model, training, seed, network, initial, resume, emit)
-        network = devices.place(network, device, training.precision)
+        network = devices.on_device(network, device, training.precision)
         if run.outcome is None:
             Trainer(Learner(task, network, training, device), run, emit).train(estimate=bool(listeners))
         return _fitted(run, network)

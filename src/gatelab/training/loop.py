@@ -67,7 +67,7 @@ class Trainer:
         self.learner, self.run, self.emit = learner, run, emit
         self.task, self.model, self.training = learner.task, learner.model, learner.training
         self.batches = self.task.count("train", self.training.batch_size)
-        if self.batches == 0:
+        if self.batches < 1:
             raise DataError("the training part holds not one batch", fix="use more data, or a smaller --batch-size")
         self.total_steps = min(self.training.epochs * self.batches, self.training.max_steps or math.inf)
         self.place = Place()
@@ -98,7 +98,7 @@ class Trainer:
         self.model.train()
         order = generator(seed, "order", place.epoch)
         for batch in self.task.batches("train", self.training.batch_size, order, start=place.batch):
-            if place.batch > 0 and self._budget_spent():
+            if place.weight_sum > 0 and self._budget_spent():  # a step an epoch, whatever the budget
                 break
             devices.seed_torch(self.learner.device, integer_seed(seed, "step", place.step))  # dropout
             self._step(batch.to(self.learner.device))
