@@ -58,7 +58,9 @@ def regular(
             for name, piece in zip(rows.ids, rows.pieces, strict=True)
         ]
         return Regular(series, frequency, _notes(rows, columns, frequency, []))
-    grids = [_placed(raw, rows, at, frequency, learned) for at in range(len(rows.ids))]
+    grids = [
+        _placed(raw, rows, name, piece, frequency, learned) for name, piece in zip(rows.ids, rows.pieces, strict=True)
+    ]
     frequency = grids[0].frequency
     series = [
         (name, _on_zone(rows, grid), _spread(grid, rows.values[piece]))
@@ -118,13 +120,14 @@ def _common(raw: RawTable, rows: Rows) -> Frequency:
 _MOST_STEPS, _SPARSEST = 1_000_000, 50  # beyond both, a grid is made of holes: most often a stray stamp
 
 
-def _placed(raw: RawTable, rows: Rows, at: int, frequency: Frequency, learned: bool) -> Grid:
+def _placed(raw: RawTable, rows: Rows, name: str, piece: slice, frequency: Frequency, learned: bool) -> Grid:
     assert rows.stamps is not None
-    piece = rows.pieces[at]
     grid = steps.place(rows.stamps[piece] if steps.is_clock(frequency) else _local(rows, piece), frequency)
     coarser = grid is not None and len(grid.places) > 2 and bool((np.diff(grid.places) > 1).all())
     if grid is None or (learned and coarser):
-        _refuse_frequency(raw, rows, at, frequency, learned)
+        _refuse_frequency(
+            f"series {name!r} of {raw.name}" if name else raw.name, _find(rows, piece), frequency, learned
+        )
     if grid.length > max(_MOST_STEPS, _SPARSEST * len(grid.places)):
         raise DataError(
             f"{raw.name} would have {grid.length:,} steps for {len(grid.places):,} rows",
@@ -220,14 +223,12 @@ def _refuse_irregular(raw: RawTable, rows: Rows) -> NoReturn:
         f"the stamps of {raw.name} are on no regular grid",
         expected="steps of one length, rows missing or not",
         got=f"steps from {_length(low)} to {_length(high)}, half of them up to {_length(middle)}",
-        fix="take each row as the next step with --frequency rows, or name the step, as in --frequency h",
+        fix="take each row as the next step with --frequency rows, or resample the table to regular steps first",
     )
 
 
-def _refuse_frequency(raw: RawTable, rows: Rows, at: int, frequency: Frequency, learned: bool) -> NoReturn:
-    grid = _find(rows, rows.pieces[at])
+def _refuse_frequency(name: str, grid: Grid | None, frequency: Frequency, learned: bool) -> NoReturn:
     found = f"{grid.frequency.text} rows" if grid is not None else "stamps on no regular grid"
-    name = f"series {rows.ids[at]!r} of {raw.name}" if rows.ids[at] else raw.name
     if learned:
         raise DataError(
             f"{name} does not have the step that the model was trained with",

@@ -196,7 +196,8 @@ def _column_names(name: str, given: list[str], header: bool) -> tuple[list[str],
         raise DataError(f"{name} has two columns called {twice[0]!r}", fix="give each column a name of its own")
     notes = []
     if not header:
-        notes = [f"no header: the columns are called {names[0]} to {names[-1]}" if len(names) > 1 else "no header"]
+        called = f"columns are called {names[0]} to {names[-1]}" if len(names) > 1 else f"column is called {names[0]}"
+        notes = [f"no header: the {called}"]
     return names, notes
 
 

@@ -75,7 +75,7 @@ def find_time(raw: RawTable, roles: Roles) -> Timeline:
     ]
     if parts and not written:
         return _together(raw, parts)
-    written += [name for name in free if name not in written and _counts_time(raw, name)]
+    written = written or [name for name in free if _counts_time(raw, name)]
     if written:
         return _read(raw, roles, _likeliest(written), others=written)
     return Timeline(None, notes=("no time column: the rows are the steps, in the order of the file",))
@@ -124,7 +124,7 @@ def _read(raw: RawTable, roles: Roles, name: str, others: list[str] | None = Non
         notes[0] += f", written {read.style}{example}"
     spare = [other for other in others or () if other not in columns]
     if spare:
-        notes.append(f"also written like dates, and left out: {', '.join(spare)} (--time chooses)")
+        notes.append(f"also written like dates: {', '.join(spare)} (--time chooses another)")
     return Timeline(read.values, columns, read.zone, read.day_first, tuple(notes))
 
 

@@ -26,7 +26,7 @@ def localised(raw: RawTable, roles: Roles, timeline: Timeline, series_of: Array)
     assert stamps is not None
     if timeline.zone is not None:  # offsets are in the text: the zone only says how to show them
         shown = zone or timeline.zone
-        return stamps, shown, [f"stamps carry an offset: counted in UTC, shown in {shown}"]
+        return stamps, shown, ["stamps are in UTC" if shown == "UTC" else f"stamps: counted in UTC, shown in {shown}"]
     if zone is None:
         return stamps, None, []
     earlier = pd.DataFrame({"series": series_of, "stamp": stamps}).groupby(["series", "stamp"]).cumcount() == 0  # (T,)
