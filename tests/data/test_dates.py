@@ -100,6 +100,13 @@ def test_stamps_written_as_numbers(cells, name, first, alias, note):
         assert note in table.notes[0]
 
 
+def test_codes_are_not_taken_for_dates():
+    """1001-56 is written like a month, and is none."""
+    codes = [f"{1001 + i // 40}-{40 + i % 40}" for i in range(60)]
+    table = read_table(pd.DataFrame({"part": codes, "y": np.arange(60) ** 2.0}), Roles(target=("y",)))
+    assert table.roles.time is None
+
+
 def test_numbers_are_not_taken_for_dates():
     """1455.2 is no month, 2016 is no year, unless the column is called so."""
     frame = pd.DataFrame({"price": ["1455.2", "1399.4", "1402.1"], "stock": ["2016", "2017", "2018"]}, dtype="str")
@@ -178,7 +185,7 @@ def test_what_the_user_says_wins_until_a_date_contradicts():
 
 def test_a_cell_that_is_no_date_is_named(tmp_path):
     cells = list(DAYS.strftime("%Y-%m-%d"))
-    for wrong in ("2016-02-30", "yesterday", "2016-01-20 25:00"):
+    for wrong in ("2016-02-30", "yesterday", "2016-01-20 25:00", "2016-01-20 13:00 pm"):
         cells[7] = wrong
         text_table(cells).to_csv(tmp_path / "t.csv", index=False)
         with pytest.raises(DataError, match=rf"(?s)'when' holds something that is no date.*'{wrong}' in line 9"):

@@ -48,7 +48,7 @@ CASES = [
     ("nab/data/realKnownCause/ambient_temperature_system_failure.csv", Roles(), "h", [7888],
      ["621 steps between them without a row: no values there, masked in state and loss"]),
     ("nab/data/realAWSCloudwatch/ec2_disk_write_bytes_1ef3de.csv", Roles(), "5min", [4730],
-     ["11 rows repeat another one, stamp and values: dropped",
+     ["11 rows with the stamp and the values of another one: dropped",
       "stamps moved to the regular grid, by 1 minute at most"]),
 ]  # fmt: skip
 
@@ -77,8 +77,11 @@ def test_trained_on_one_file_and_read_on_another():
     ("name", "message"),
     [
         ("realTraffic/TravelTime_387", r"(?s)no regular grid.*--frequency rows"),
-        ("realKnownCause/machine_temperature_system_failure", r"(?s)12 rows that repeat a stamp.*--duplicates"),
-        ("realKnownCause/ec2_request_latency_system_failure", r"(?s)11 rows that repeat.*where clocks change"),
+        ("realKnownCause/machine_temperature_system_failure", r"(?s)12 rows with the stamp of another.*--duplicates"),
+        (
+            "realKnownCause/ec2_request_latency_system_failure",
+            r"(?s)11 rows with the stamp of another.*where clocks change",
+        ),
         ("artificialNoAnomaly/art_flatline", "never changes: there is nothing to forecast"),
     ],
 )

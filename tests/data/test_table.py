@@ -178,18 +178,21 @@ def test_repeated_rows_are_dropped(frame):
     frame.loc[5, "sales"] = np.nan
     table = read_table(pd.concat([frame, frame[3:7]]), Roles(target=("sales",), past=("price",)))
     assert len(table.series[0]) == 60
-    assert "4 rows repeat another one, stamp and values: dropped" in table.notes
+    assert "4 rows with the stamp and the values of another one: dropped" in table.notes
 
 
 def test_duplicate_stamps_with_other_values(frame):
     twice = pd.concat([frame, frame[3:7].assign(sales=frame["sales"] + 1)], ignore_index=True)
-    with pytest.raises(DataError, match=r"(?s)4 rows that repeat a stamp.*2020-01-04.*row 4 and row 61.*--duplicates"):
+    with pytest.raises(
+        DataError,
+        match=r"(?s)4 rows with the stamp of another one and other values.*2020-01-04.*row 4 and row 61.*--duplicates",
+    ):
         read_table(twice, Roles(target=("sales",)))
     sales = frame["sales"].to_numpy()
     for keep, added in (("first", 0), ("last", 1), ("mean", 0.5)):
         table = read_table(twice, Roles(target=("sales",), duplicates=keep))
         np.testing.assert_allclose(column(table, "sales")[3:7], sales[3:7] + added)
-        assert f"4 rows repeat a stamp: {keep} of each taken" in table.notes
+        assert f"4 rows with the stamp of another one: {keep} of each stamp taken" in table.notes
 
 
 def test_mean_of_duplicates_leaves_out_what_is_missing(frame):
@@ -228,7 +231,9 @@ def test_long_format(shops, frame):
 
 
 def test_long_format_without_its_id_is_told_the_column(shops):
-    with pytest.raises(DataError, match=r"(?s)40 rows that repeat.*column 'shop' seems to name.*--id shop"):
+    with pytest.raises(
+        DataError, match=r"(?s)40 rows with the stamp of another.*column 'shop' seems to name.*--id shop"
+    ):
         read_table(shops, Roles(target=("sales",)))
 
 

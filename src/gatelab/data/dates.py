@@ -17,6 +17,7 @@ import pyarrow.compute
 
 from gatelab.core.errors import DataError, InputError
 from gatelab.data.frequency import find
+from gatelab.data.wording import counted
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported: type checkers see none
 
@@ -95,7 +96,10 @@ def looks_like_dates(cells: pa.Array) -> bool:
     """Whether nine of ten among the first fifty cells are written like dates; digits alone are not enough."""
     head = cells.drop_null().slice(0, 50).to_pylist()
     cut = [re.match(_CUT, cell) for cell in head if not cell.isdigit()]
-    return bool(head) and sum(bool(match and _candidates(match["date"])) for match in cut) >= 0.9 * len(head)
+    dates = [match["date"] for match in cut if match]
+    styles = {style for date in dates for style in _candidates(date)}
+    read = [~np.isnat(_days(dates, style)) for style in styles]  # (D,) each
+    return bool(read) and np.any(read, axis=0).sum() >= 0.9 * len(head)
 
 
 def parse_dates(cells: pa.Array, name: str, where: Where, day_first: bool | None = None) -> Stamps:
@@ -114,7 +118,7 @@ def parse_dates(cells: pa.Array, name: str, where: Where, day_first: bool | None
     if cells.null_count:
         row = int(np.argmax(cells.is_null().to_numpy(zero_copy_only=False)))
         raise DataError(
-            f"the time column {name!r} has {cells.null_count:,} rows without a stamp",
+            f"the time column {name!r} has {counted(cells.null_count, 'row')} without a stamp",
             got=f"the first is {where(row)}",
             fix="fill in or remove these rows",
         )
@@ -133,6 +137,8 @@ def parse_dates(cells: pa.Array, name: str, where: Where, day_first: bool | None
 
 def _cut(cells: pa.Array, name: str, where: Where) -> _Parts:
     cut = pc.extract_regex(cells, _CUT)
+    if cut.null_count:  # a line end within the cell
+        _refuse_cell(cells, int(np.argmax(cut.is_null().to_numpy(zero_copy_only=False))), name, where)
     date = cut.field("date").dictionary_encode()
     time = cut.field("time").dictionary_encode()
     zone = cut.field("zone").dictionary_encode()

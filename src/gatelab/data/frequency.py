@@ -65,7 +65,7 @@ class Frequency:
         return tuple(int(length) for length in lengths if length > 1 and length == int(length))
 
     def next_stamps(self, last: Any, count: int) -> pd.DatetimeIndex | pd.RangeIndex:
-        """The ``count`` stamps after ``last``.
+        """The ``count`` stamps after ``last``; after a trading day the weekdays, since holidays ahead are not known.
 
         After a row number, or where rows have no length, these are row numbers: ``last + 1 …``, or ``1 …`` steps ahead.
         """

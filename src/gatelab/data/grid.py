@@ -14,6 +14,7 @@ from gatelab.data.frequency import Frequency, Grid, microseconds
 from gatelab.data.reading import RawTable
 from gatelab.data.roles import Column
 from gatelab.data.rows import Rows
+from gatelab.data.wording import counted
 from gatelab.data.zones import at_clock_change
 
 Array = np.ndarray
@@ -146,7 +147,7 @@ def _notes(rows: Rows, columns: tuple[Column, ...], frequency: Frequency, grids:
     notes = [_counted(rows, frequency) + _span(rows)]
     absent = sum(grid.length - len(grid.places) for grid in grids)
     if absent:
-        notes.append(f"{_count(absent, 'step')} between them without a row: no values there, masked in state and loss")
+        notes.append(f"{counted(absent, 'step')} between them without a row: no values there, masked in state and loss")
         if rows.zone is None and steps.is_clock(frequency) and at_clock_change(_missing_stamps(grids), range(1, 4)):
             notes.append("these are hours in which clocks go forward: --time-zone counts local time right")
     moved = max((grid.moved for grid in grids), default=0)
@@ -176,16 +177,12 @@ def _gaps(rows: Rows, columns: tuple[Column, ...]) -> list[str]:
     gaps = [(column, int(count)) for column, count in zip(columns, counts, strict=True) if count]
     notes = []
     for column, count in gaps[:_MOST_NAMED]:
-        share = f"{_count(count, 'gap')} in {column.name} ({100 * count / len(rows.values):.2g} %)"
+        share = f"{counted(count, 'gap')} in {column.name} ({100 * count / len(rows.values):.2g} %)"
         notes.append(f"{share}: masked in {'state and loss' if column.role == 'target' else 'the input'}")
     if len(gaps) > _MOST_NAMED:
         rest = sum(count for _, count in gaps[_MOST_NAMED:])
-        notes.append(f"{_count(rest, 'gap')} in {len(gaps) - _MOST_NAMED:,} more columns")
+        notes.append(f"{counted(rest, 'gap')} in {len(gaps) - _MOST_NAMED:,} more columns")
     return notes
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'s' if number != 1 else ''}"
 
 
 def _missing_stamps(grids: list[Grid]) -> pd.DatetimeIndex:

@@ -25,6 +25,7 @@ import pyarrow.csv
 from gatelab.core.errors import DataError, InputError
 from gatelab.data.dialect import Dialect, decimal_mark, decode, line_numbers, sniff, without_preamble
 from gatelab.data.sources import resolve
+from gatelab.data.wording import counted
 
 _EXCEL = ".xlsx", ".xls", ".xlsm", ".ods"
 
@@ -178,9 +179,9 @@ def _parse(name: str, text: str, dialect: Dialect, skipped: int) -> pa.Table:
     if ragged:
         row = ragged[0]
         line = line_numbers(text, dialect, skipped, header=True)[row.number - 1]
-        noun = "cell" if row.actual_columns == 1 else "cells"
+        cells = counted(row.actual_columns, "cell")
         raise DataError(
-            f"line {line} of {name} has {row.actual_columns} {noun} where the first has {row.expected_columns}",
+            f"line {line} of {name} has {cells} where the first has {row.expected_columns}",
             expected=f"{row.expected_columns} in each line, separated by {dialect.spoken}",
             got=str(row.text)[:80],
             fix="mend or remove that line" + (f" (and {len(ragged) - 1} more)" if len(ragged) > 1 else ""),
@@ -207,12 +208,12 @@ def _without_empty(frame: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame,
     nameless = [name for name in names if name.startswith("col_") and (frame[name] == "").all()]
     if nameless and len(nameless) < len(names):
         frame = frame.drop(columns=nameless)
-        notes.append(f"{len(nameless)} empty columns without a name left out")
+        notes.append(f"{counted(len(nameless), 'empty column')} without a name left out")
     if len(frame.columns) > 1:
         blank = (frame == "").all(axis=1)
         if blank.any():
             frame = frame[~blank]
-            notes.append(f"{int(blank.sum()):,} rows without any cell filled left out")
+            notes.append(f"{counted(int(blank.sum()), 'row')} without any cell filled left out")
     return frame, notes
 
 
@@ -227,7 +228,7 @@ def _dialect_notes(encoding: str, dialect: Dialect, mark: str, why: str, skipped
     if encoding not in ("utf-8", "utf-8-sig"):
         parts.append(f"encoding {encoding}")
     if skipped:
-        parts.append(f"{skipped} line{'s' if skipped > 1 else ''} before the table left out")
+        parts.append(f"{counted(skipped, 'line')} before the table left out")
     return [f"file read with {', '.join(parts)}"] if parts else []
 
 

@@ -14,6 +14,7 @@ from gatelab.data.reading import RawTable
 from gatelab.data.roles import Roles
 from gatelab.data.timeline import Timeline
 from gatelab.data.values import numbers, text_cells
+from gatelab.data.wording import counted
 from gatelab.data.zones import at_clock_change, localised
 
 Array = np.ndarray
@@ -81,11 +82,13 @@ def _once(
     same = (values[1:] == values[:-1]) | (np.isnan(values[1:]) & np.isnan(values[:-1]))  # (T-1, C)
     differs = again & ~np.r_[True, same.all(axis=1)]  # (T,)
     if not differs.any():
-        notes.append(f"{int(again.sum()):,} rows repeat another one, stamp and values: dropped")
+        notes.append(f"{counted(int(again.sum()), 'row')} with the stamp and the values of another one: dropped")
         return order[~again], values[~again]
     if roles.duplicates == "error":
         _refuse_duplicates(raw, roles, order, differs, micros)
-    notes.append(f"{int(again.sum()):,} rows repeat a stamp: {roles.duplicates} of each taken")
+    notes.append(
+        f"{counted(int(again.sum()), 'row')} with the stamp of another one: {roles.duplicates} of each stamp taken"
+    )
     first = np.flatnonzero(~again)  # (N,)
     if roles.duplicates == "mean":
         return order[first], _means(values, first)
@@ -113,9 +116,8 @@ def _refuse_duplicates(raw: RawTable, roles: Roles, order: Array, differs: Array
         fix = f"this is where clocks change: if stamps are local time, name the zone with --time-zone; otherwise {fix}"
     elif not roles.id:
         fix += ", or name the column that tells several series apart with --id"
-    rows = "row that repeats a stamp" if differs.sum() == 1 else "rows that repeat a stamp"
     raise DataError(
-        f"{raw.name} has {int(differs.sum()):,} {rows} with other values",
+        f"{raw.name} has {counted(int(differs.sum()), 'row')} with the stamp of another one and other values",
         expected="one row for each stamp",
         got=f"{stamps[0]} in {raw.where(one)} and {raw.where(two)}",
         fix=fix,

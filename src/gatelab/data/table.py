@@ -25,7 +25,7 @@ Array = np.ndarray
 Source = str | os.PathLike[str] | pd.DataFrame
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Series:
     """One series of a table, on regular steps."""
 
@@ -40,7 +40,7 @@ class Series:
         return len(self.values)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SeriesTable:
     """A table of time series whose columns have their roles."""
 

@@ -16,6 +16,7 @@ from gatelab.data.dates import looks_like_dates, parse_dates
 from gatelab.data.reading import RawTable
 from gatelab.data.roles import Roles
 from gatelab.data.values import clean, numbers, text_cells
+from gatelab.data.wording import counted
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported: type checkers see none
 
@@ -141,7 +142,7 @@ def _from_typed(raw: RawTable, roles: Roles, name: str) -> Timeline:
     if column.isna().any():
         row = int(column.isna().to_numpy().argmax())
         raise DataError(
-            f"the time column {name!r} has {int(column.isna().sum()):,} rows without a stamp",
+            f"the time column {name!r} has {counted(int(column.isna().sum()), 'row')} without a stamp",
             got=f"the first is {raw.where(row)}",
             fix="fill in or remove these rows",
         )

@@ -11,6 +11,7 @@ import pyarrow.compute
 
 from gatelab.core.errors import DataError
 from gatelab.data.reading import RawTable
+from gatelab.data.wording import counted
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported: type checkers see none
 
@@ -160,7 +161,7 @@ def refuse_infinite(raw: RawTable, name: str, values: Array) -> None:
     if infinite.any():
         row = int(np.argmax(infinite))
         raise DataError(
-            f"column {name!r} of {raw.name} holds {int(infinite.sum()):,} infinite values",
+            f"column {name!r} of {raw.name} holds {counted(int(infinite.sum()), 'infinite value')}",
             got=f"{values[row]} in {raw.where(row)}",
             fix="mend these cells, or read them as missing with --missing inf",
         )
@@ -171,7 +172,7 @@ def refuse_mistakes(raw: RawTable, name: str, found: Numbers) -> None:
     row = int(np.argmax(found.wrong))
     cell = str(raw.frame[name].iloc[row])
     raise DataError(
-        f"column {name!r} of {raw.name} holds numbers, except {int(found.wrong.sum()):,} cells",
+        f"column {name!r} of {raw.name} holds numbers, except {counted(int(found.wrong.sum()), 'cell')}",
         got=f"{cell[:60]!r} in {raw.where(row)}",
         fix=f"mend these cells, or read them as missing with --missing {cell[:60]!r}",
     )

@@ -1,0 +1,12 @@
+"""Words for notes and errors."""
+
+from __future__ import annotations
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun.
+
+    >>> counted(1, "row"), counted(2067, "gap")
+    ('1 row', '2,067 gaps')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
