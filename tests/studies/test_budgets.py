@@ -78,7 +78,7 @@ def test_bisection(least):
 def test_budgets_as_written():
     defaults = TrainingConfig(epochs=50)
     assert parse_budget("standard").training(defaults) == defaults
-    assert parse_budget("quick").training(defaults).epochs == 15
+    assert parse_budget("quick").training(defaults).epochs == 10
     assert parse_budget("full").training(defaults).epochs == 100
     assert parse_budget("20 epochs").training(defaults).epochs == 20
     timed = parse_budget("1.5min").training(defaults)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
@@ -48,10 +48,11 @@ def test_pairs_use_the_seeds_that_both_finished():
     assert pairwise({"a": {1: 1.0}, "b": {2: 1.0}}) == []
 
 
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.one_of(st.none(), st.floats(1e-6, 1)), max_size=6))
 def test_holm_is_that_of_statsmodels_and_leaves_untested_pairs_alone(p_values):
     zero = Estimate(0.0, None, None, 1)
-    corrected = [d.p_holm for d in holm([Difference("a", "b", zero, None, p) for p in p_values])]
+    corrected = [d.p_holm for d in holm([Difference("a", "b", zero, 1.0, p) for p in p_values])]
     tested = [p for p in p_values if p is not None]
     assert [p for p in corrected if p is not None] == pytest.approx(
         list(multipletests(tested, method="holm")[1]) if tested else []
@@ -83,6 +84,14 @@ def test_a_baseline_is_one_fixed_value():
 
 def test_a_reference_that_is_not_positive_has_no_percent():
     assert against({"gru": {1: 1.0, 2: 2.0}}, "naive", -4.0)[0].percent is None
+
+
+def test_a_difference_is_the_same_from_the_other_side():
+    there = against({"gru": {1: 1.0, 2: 2.0}}, "naive", 2.0)[0]
+    back = there.seen_from("naive")
+    assert there.seen_from("gru") is there
+    assert (back.a, back.b, back.units.mean, back.p) == ("naive", "gru", 0.5, there.p)
+    assert (there.percent.mean, back.percent.mean) == pytest.approx((-25.0, 100 * 0.5 / 1.5))
 
 
 def test_scaling_by_a_negative_number_turns_the_interval_round():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -43,12 +43,24 @@ class Difference:
     a: str
     b: str
     units: Estimate
-    percent: Estimate | None
-    """The same in percent of ``b``'s mean, taken as exact; ``None`` where that mean is not above zero."""
+    reference: float
+    """The mean of ``b`` over the same seeds."""
     p: float | None
     """Two-sided t-test that there is no difference; ``None`` with one seed."""
     p_holm: float | None = None
     """``p`` corrected for all comparisons made beside this one (Holm 1979)."""
+
+    @property
+    def percent(self) -> Estimate | None:
+        """The same in percent of ``b``'s mean, taken as exact; ``None`` where that mean is not above zero."""
+        return self.units.scaled(100 / self.reference) if self.reference > 0 else None
+
+    def seen_from(self, first: str) -> Difference:
+        """The same difference with ``first`` (one of the two) as ``a``, and the other as what percents are of."""
+        if self.a == first:
+            return self
+        reference = self.reference + self.units.mean
+        return Difference(self.b, self.a, self.units.scaled(-1), reference, self.p, self.p_holm)
 
     @property
     def found(self) -> bool:
@@ -89,16 +101,11 @@ def holm(differences: Sequence[Difference]) -> list[Difference]:
     order = np.argsort(p)  # (N,)
     stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))  # (N,)
     corrected = iter(np.minimum(stepped, 1.0)[np.argsort(order)])
-    return [
-        Difference(d.a, d.b, d.units, d.percent, d.p, None if d.p is None else float(next(corrected)))
-        for d in differences
-    ]
+    return [replace(d, p_holm=None if d.p is None else float(next(corrected))) for d in differences]
 
 
 def _difference(a: str, b: str, gaps: Sequence[float], reference: float) -> Difference:
-    units = estimate(gaps)
-    percent = units.scaled(100 / reference) if reference > 0 else None
-    return Difference(a, b, units, percent, _p_value(np.asarray(gaps)))
+    return Difference(a, b, estimate(gaps), reference, _p_value(np.asarray(gaps)))
 
 
 def _p_value(gaps: np.ndarray) -> float | None:

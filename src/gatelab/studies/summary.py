@@ -14,7 +14,7 @@ from gatelab.core.config import to_dict
 from gatelab.core.task import Metric
 from gatelab.studies import tuning
 from gatelab.studies.progress import title
-from gatelab.studies.statistics import against, estimate, pairwise
+from gatelab.studies.statistics import Difference, against, estimate, pairwise
 from gatelab.studies.trials import Record
 from gatelab.studies.verdict import called, verdict
 from gatelab.studies.worker import versions
@@ -46,8 +46,8 @@ def summarise(study: Comparing, records: Records) -> dict[str, Any]:
         "verdict": verdict(first, scores, marks, failed),
         "cells": {cell: _cell(study, cell, rows, metrics, level) for cell, rows in trained.items()},
         "baselines": {name: _baseline(record, metrics) for name, record in baselines.items()},
-        "differences": [asdict(difference) for difference in pairwise({c: s for c, s in scores.items() if s})],
-        "against_baselines": {name: [asdict(d) for d in against(scores, name, mark)] for name, mark in marks.items()},
+        "differences": [_gap(gap) for gap in pairwise({cell: score for cell, score in scores.items() if score})],
+        "against_baselines": {name: [_gap(gap) for gap in against(scores, name, mark)] for name, mark in marks.items()},
         "best": best_model(trained, first),
         "level": level,
         "failed": [{"trial": title(r), "kind": r.kind, "status": r.status, "message": r.message}
@@ -126,6 +126,11 @@ def _baseline(record: Record, metrics: Sequence[Metric]) -> dict[str, Any]:
     parts = {part: {metric.name: record.metric(part, metric.name) for metric in metrics}
              for part in ("test", "validation")}  # fmt: skip
     return {**parts, "status": record.status, "seconds": record.measures.get("seconds"), "message": record.message}
+
+
+def _gap(difference: Difference) -> dict[str, Any]:
+    percent = difference.percent
+    return {**asdict(difference), "percent": percent and asdict(percent), "found": difference.found}
 
 
 def _estimate(by_seed: Mapping[int, float]) -> dict[str, Any] | None:

@@ -42,7 +42,7 @@ def among_cells(metric: Metric, cells: Mapping[str, Values]) -> str:
     reached = f"{metric.name} {amount(means[best], metric.unit)}"
     if not others:
         return f"{called(best)} reaches {reached}."
-    gaps = {d.b if d.a == best else d.a: oriented(d, best) for d in pairwise(cells) if best in (d.a, d.b)}
+    gaps = {d.b if d.a == best else d.a: d.seen_from(best) for d in pairwise(cells) if best in (d.a, d.b)}
     tied = [cell for cell in others if cell not in gaps or not gaps[cell].found]
     beaten = [cell for cell in others if cell not in tied]
     if not any(gap.p is not None for gap in gaps.values()):
@@ -66,7 +66,7 @@ def beside_baselines(metric: Metric, cells: Mapping[str, Values], baselines: Map
     """
     pick = min if metric.goal == "min" else max
     name = pick(baselines, key=lambda key: baselines[key])
-    gaps = {d.a: oriented(d, d.a) for d in against(cells, name, baselines[name])}
+    gaps = {d.a: d for d in against(cells, name, baselines[name])}
     best = pick(cells, key=lambda cell: estimate(list(cells[cell].values())).mean)
     gap, stated = gaps[best], f"{name} ({metric.name} {number(baselines[name])}{_unit(metric.unit)})"
     ahead = gap.units.mean != 0 and not _wins(gap, metric)
@@ -85,18 +85,10 @@ def beside_baselines(metric: Metric, cells: Mapping[str, Values], baselines: Map
     return beats + (f"; {listed([called(cell) for cell in losing])} not." if losing else "."), False
 
 
-def oriented(difference: Difference, first: str) -> Difference:
-    """The same difference seen from ``first``."""
-    if difference.a == first:
-        return difference
-    percent = difference.percent and difference.percent.scaled(-1)
-    return Difference(first, difference.a, difference.units.scaled(-1), percent, difference.p, difference.p_holm)
-
-
 def size(difference: Difference, metric: Metric) -> str:
     """The size of a difference without its sign: percent where there is one, and the metric's units.
 
-    >>> gap = Difference("gru", "rnn", Estimate(-0.2, -0.3, -0.1, 5), Estimate(-2.0, -3.0, -1.0, 5), 0.01, 0.02)
+    >>> gap = Difference("gru", "rnn", Estimate(-0.2, -0.3, -0.1, 5), 10.0, 0.01, 0.02)
     >>> size(gap, Metric("MAE", unit="°C"))
     '2 % [1, 3] (0.2 °C)'
     """
