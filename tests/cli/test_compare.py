@@ -32,6 +32,7 @@ def compare(table: Path, out: Path, *more: str) -> list[str]:
             "--out", str(out), *QUICK, *more]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_table_verdict_and_where_things_lie_then_json_without_any_work(table, tmp_path, capsys):
     assert main(compare(table, tmp_path)) == 0
     shown = capsys.readouterr()

@@ -116,6 +116,7 @@ def test_other_data_or_settings_are_refused_by_name(first):
         ({"tune": -1}, "--tune"),
         ({"parameters": 0}, "--parameters"),
         ({"stepps": 4}, "steps"),
+        ({"device": "tpu"}, "device"),
     ],
 )
 def test_bad_options_are_refused_before_any_work(tmp_path, wrong, said):
@@ -149,6 +150,32 @@ def test_a_task_where_more_is_better_and_the_state_is_carried(tmp_path):
     assert found.results["best"]["cell"] == max(means, key=means.get)
 
 
+COMMAND = """
+import sys, toys
+from gatelab.studies.compare import compare
+toys.register()
+compare("adding", 0, cells="rnn,gru", seeds=2, budget="2 epochs", parameters=300, jobs=2, steps=6, items=64,
+        out=sys.argv[1])
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_it_ends_with_the_very_same_numbers(tmp_path, first):
+    rng = np.random.default_rng(3)
+    for count in sorted(rng.choice(np.arange(1, 11), 2, replace=False)):  # of eleven trials
+        process = subprocess.Popen([sys.executable, "-c", COMMAND, str(tmp_path)], start_new_session=True)
+        while len(list(tmp_path.glob("trials/*/record.json"))) < count and process.poll() is None:
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+    whole = adding(out=tmp_path)
+    wanted = {id: record for id, record in first.records.items() if record.ok}
+    assert set(whole.records) == set(wanted)
+    for id, record in whole.records.items():
+        assert record.measures.get("test") == wanted[id].measures.get("test")
+        assert record.measures.get("best") == wanted[id].measures.get("best")
+
+
 def test_the_model_to_keep_is_chosen_on_validation_alone():
     def record(cell, seed, validation, test):
         measures = {"validation": {"MAE": validation}, "test": {"MAE": test}}
@@ -168,9 +195,7 @@ def test_a_cell_that_always_fails_is_reported_and_the_others_compared(tmp_path, 
     store = Store(tmp_path)
     for record in whole.records.values():
         if record.label == "rnn" and record.kind == "train":
-            store.write(
-                Record(record.id, record.kind, record.label, record.seed, record.configuration, "failed", "NaN")
-            )
+            store.write(dataclasses.replace(record, status="failed", message="NaN", measures={}))
     again = adding(out=tmp_path)
     assert "2 trials did not finish and are left out: rnn, seed 1, rnn, seed 2." in again.verdict
     assert again.results["best"]["cell"] == "gru"

@@ -45,6 +45,8 @@ class Options:
     """Layers of every cell."""
     dropout: float = 0.0
     """Dropout between layers and before the head."""
+    device: str = "cpu"
+    """Where to train: cpu, cuda or cuda:N."""
     json: bool = False
     """Print the results as JSON, and nothing else, to stdout."""
 

@@ -21,6 +21,7 @@ from gatelab.studies.study import Records, conduct
 from gatelab.studies.tables import for_terminal
 from gatelab.studies.trials import Store
 from gatelab.tasks import TASKS
+from gatelab.training.devices import find_device
 
 CELLS = ("rnn", "lstm", "gru")
 _NOT_PART_OF_THE_MODEL = ("record.json", "heartbeat.json", "evaluation.npz", "checkpoints")
@@ -70,6 +71,7 @@ def compare(
     parameters: int | None = None,
     model: ModelConfig | None = None,
     config: Any = None,
+    device: str = "cpu",
     backend: str = "loky",
     retry: bool = False,
     quiet: bool = True,
@@ -92,6 +94,7 @@ def compare(
         parameters: numbers that each cell may learn; none: as the budget has it.
         model: what all cells have in common (layers, dropout); its cell and hidden size are not looked at.
         config: the task's configuration; or give its settings as ``options``, such as ``target="y"``.
+        device: where to train, such as ``"cuda"``.
         backend: joblib backend, ``"loky"`` for processes on this machine.
         retry: run trials once more that failed or hung before.
         quiet: show no progress.
@@ -107,9 +110,10 @@ def compare(
     require(jobs is None or jobs >= 1, "jobs", "at least 1", jobs)
     require(tune >= 0, "tune", "at least 0", tune)
     require(parameters is None or parameters >= 1, "parameters", "at least 1", parameters)
+    find_device(device, "float32")
     folder = writable_folder(out or default_folder(task, data))
     opened = task if isinstance(task, Task) else open_task(task, data, config, options)
-    plan = Plan(chosen, plan_seeds, plan_budget, model or ModelConfig(), parameters, tune, command)
+    plan = Plan(chosen, plan_seeds, plan_budget, model or ModelConfig(), parameters, tune, device, command)
     progress = Progress(quiet=quiet)
     with Runner(folder, jobs=jobs, backend=backend, retry=retry, progress=progress) as runner:
         outcome = conduct(Comparing(opened, plan), runner)

@@ -33,6 +33,8 @@ class Plan:
     """Numbers that each cell may learn; none: what the reference cell has at the budget's hidden size."""
     tune: int = 0
     """Optuna trials for each cell; 0: a few learning rates."""
+    device: str = "cpu"
+    """Where to train."""
     command: str = ""
     """How to run it again."""
 
@@ -45,7 +47,7 @@ class Comparing(Study):
 
     def __init__(self, task: Task, plan: Plan):
         self.task, self.plan = task, plan
-        self.training = replace(plan.budget.training(task.training_defaults()), threads=1)
+        self.training = replace(plan.budget.training(task.training_defaults()), threads=1, device=plan.device)
         self.sizes = Sizes(task)
 
     @cached_property

@@ -135,6 +135,8 @@ def duration(seconds: float) -> str:
     >>> duration(8.31), duration(75), duration(7300)
     ('8.3 s', '1 min 15 s', '2 h 2 min')
     """
+    if seconds < 0.05:
+        return "< 0.1 s"
     if seconds < 59.95:
         return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)

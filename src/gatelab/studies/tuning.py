@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -79,6 +80,17 @@ def chosen(settings: Sequence[tuple[Setting, Record]], criterion: Metric) -> Set
     return best and replace(best[1], medians=())
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Optuna tells of every trial on stderr, where the progress of the whole study is shown."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
 class Search:
     """An Optuna search that is a function of the records so far: replayed, never stored.
 
@@ -95,6 +107,10 @@ class Search:
 
     def settings(self, record_of: Any) -> tuple[list[Setting], bool]:
         """All tries so far, and whether the search is complete; ``record_of`` finds a try's record or ``None``."""
+        with _quiet():
+            return self._replay(record_of)
+
+    def _replay(self, record_of: Any) -> tuple[list[Setting], bool]:
         sampler = optuna.samplers.TPESampler(
             seed=integer_seed(TUNING_SEED, "tune", self.cell) % 2**32, n_startup_trials=max(ROUND, self.count // 3)
         )
