@@ -16,6 +16,8 @@ from gatelab.studies.statistics import Estimate
 from gatelab.studies.verdict import amount, called
 
 Results = Mapping[str, Any]
+SHOWN = 4
+"""Columns of the score table that the terminal shows: the name and three metrics."""
 
 
 def score_table(results: Results) -> Table:
@@ -79,15 +81,17 @@ def failure_table(results: Results) -> Table:
 
 
 def for_terminal(results: Results) -> RichTable:
-    """Scores and the costs that matter most, in one table that fits a terminal."""
+    """The first metrics and the costs that matter most, in one table that fits a terminal; the report has them all."""
     scores = score_table(results)
     table = RichTable(box=SIMPLE_HEAD, pad_edge=False)
-    for at, column in enumerate([*scores.columns, "training", "parameters", "ms a step"]):
+    for at, column in enumerate([*scores.columns[:SHOWN], "training", "parameters", "ms a step"]):
         table.add_column(column, justify="left" if at == 0 else "right", no_wrap=at == 0)
     costs = {row[0]: row for row in cost_table(results).rows}
     for at, row in enumerate(scores.rows):
         cost = costs.get(row[0].split(" (")[0]) or costs.get(row[0]) or ["–"] * 9
-        table.add_row(*map(Text, [*row, cost[1], cost[5], cost[7]]), style="bold" if at in scores.marked else "dim")
+        table.add_row(
+            *map(Text, [*row[:SHOWN], cost[1], cost[5], cost[7]]), style="bold" if at in scores.marked else "dim"
+        )
     return table
 
 
