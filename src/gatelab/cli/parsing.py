@@ -7,8 +7,9 @@ value is switched off with ``none``, and flags are written ``--like-this``.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar, get_args
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_type_hints
 
 import tyro
 from tyro.constructors import (
@@ -56,6 +57,94 @@ def parse_one_of(
         config=_STYLE,
         registry=_REGISTRY,
     )
+
+
+class Group(NamedTuple):
+    """A configuration whose settings stand together in the help, as "<title> options"."""
+
+    title: str
+    kind: type
+    text: str = ""
+    """What the group is about; the docstring of ``kind`` where it is empty."""
+
+
+def parse_groups(
+    own: type[Options],
+    groups: Sequence[Group],
+    argv: Sequence[str],
+    *,
+    command: str,
+    description: str,
+    examples: Sequence[str] = (),
+) -> tuple[Options, list[Any]]:
+    """A command's own options, and the configuration of each group, from one level of flags.
+
+    A configuration inside a configuration becomes a group in front of it; ``title`` and ``text`` in the metadata of
+    its field say how it is called.
+
+    Raises:
+        InputError: a value that a configuration refuses.
+    """
+    flat = [entry for number, group in enumerate(groups) for entry in _flat(f"group{number}", group)]
+    fields = [_field(name, group) for name, group in flat]
+    whole = dataclasses.make_dataclass("Options", fields, bases=(own,), frozen=True)
+    try:
+        read = parse(whole, argv, command=command, description=description)
+    except SystemExit as stop:
+        if not stop.code and examples:
+            print("examples:", *(f"  {example}" for example in examples), sep="\n")
+        raise
+    options = own(**{field.name: getattr(read, field.name) for field in dataclasses.fields(own)})  # type: ignore[arg-type]
+    return options, [_checked(f"group{number}", group.kind, read) for number, group in enumerate(groups)]
+
+
+def given(argv: Sequence[str], kind: type) -> list[str]:
+    """The settings of ``kind`` that ``argv`` has flags for, whatever their values."""
+    flags = {word.partition("=")[0].replace("_", "-") for word in argv if word.startswith("--")}
+    names = [field.name for field in dataclasses.fields(kind)]
+    return [name for name in names if flags & {f"--{name}".replace("_", "-"), f"--no-{name}".replace("_", "-")}]
+
+
+def _parts(kind: type) -> dict[str, Group]:
+    """The fields of ``kind`` that are configurations themselves."""
+    hints = get_type_hints(kind)
+    return {
+        field.name: Group(field.metadata.get("title", field.name), hints[field.name], field.metadata.get("text", ""))
+        for field in dataclasses.fields(kind)
+        if dataclasses.is_dataclass(hints[field.name])
+    }
+
+
+def _flat(name: str, group: Group) -> Iterator[tuple[str, Group]]:
+    for part, inner in _parts(group.kind).items():
+        yield from _flat(f"{name}_{part}", inner)
+    yield name, group
+
+
+def _field(name: str, group: Group) -> tuple[str, Any, Any]:
+    """The group as tyro shall see it: nested parts out of sight, and nothing checked yet.
+
+    What a configuration refuses while tyro reads would be printed as tyro's own error, without the remedy.
+    """
+    hidden = [
+        (
+            part,
+            Annotated[inner.kind, tyro.conf.Fixed, tyro.conf.Suppress],
+            dataclasses.field(default_factory=inner.kind),
+        )
+        for part, inner in _parts(group.kind).items()
+    ]
+    namespace = {"__doc__": group.text or group.kind.__doc__, "__post_init__": lambda self: None}
+    seen = dataclasses.make_dataclass(
+        group.kind.__name__, hidden, bases=(group.kind,), frozen=True, namespace=namespace
+    )
+    return name, Annotated[seen, tyro.conf.arg(name=group.title)], dataclasses.field(default_factory=seen)
+
+
+def _checked(name: str, kind: type, read: Any) -> Any:
+    inner = {part: _checked(f"{name}_{part}", group.kind, read) for part, group in _parts(kind).items()}
+    values = {field.name: getattr(getattr(read, name), field.name) for field in dataclasses.fields(kind)}
+    return kind(**{**values, **inner})
 
 
 def split(text: str) -> list[str]:

@@ -22,7 +22,10 @@ _LONGEST_LOOKBACK = 168  # a week of hours; longer windows cost time in proporti
 class ForecastingConfig:
     """What to forecast, from what, and how it is scored."""
 
-    roles: Roles = field(default_factory=Roles)
+    roles: Roles = field(
+        default_factory=Roles,
+        metadata={"title": "column", "text": "What the columns are; what is not said is found, and noted."},
+    )
     """What the columns are."""
     horizon: int | None = None
     """Steps to forecast; none: chosen from the frequency."""

@@ -20,6 +20,7 @@ Array = np.ndarray
 Results = Mapping[str, Sequence[Evaluation]]
 _STRETCH = 120  # one-step forecasts drawn as one line
 _PICTURES = 4
+_BASELINES = 3  # drawn beside the networks
 
 
 def sections(task: Forecasting, results: Results) -> list[Section]:
@@ -31,7 +32,7 @@ def sections(task: Forecasting, results: Results) -> list[Section]:
     found = [_against_truth(task, results, ranked)]
     if task.config.horizon > 1:
         found.append(_by_horizon(task, results, ranked))
-    return [*found, _intervals(task, results, names), _all_metrics(task, results, names)]
+    return [*found, _intervals(task, results, names)]
 
 
 def shown_windows(windows: int, horizon: int, at_most: int) -> Array:
@@ -132,22 +133,29 @@ def _date(stamp: object) -> str:
 def _by_horizon(task: Forecasting, results: Results, ranked: Sequence[str]) -> Section:
     """Mean absolute error over the steps of the horizon, with the range over seeds."""
     steps = np.arange(1, task.config.horizon + 1)
+    drawn = _worth_drawing(results, ranked)
     parts = []
     for o, target in enumerate(task.features.targets[:_PICTURES]):
         lines = []
-        for name in ranked:
+        for name in drawn:
             errors = np.stack([evaluation.arrays["mae_by_horizon"][:, o] for evaluation in results[name]])  # (seeds, K)
-            several = len(errors) > 1
-            low, high = (errors.min(0), errors.max(0)) if several else (None, None)
-            lines.append(Line(name, steps, errors.mean(0), low, high, style="line" if several else "dashed"))
-        parts.append(Panel(lines, title=target, xlabel="step of the horizon", ylabel=f"mean absolute error ({target})"))
-    caption = "Mean absolute error of each step ahead; bands show the range over seeds."
-    return Section(
-        "Error by step of the horizon", [Figure(panels(parts, columns=2 if len(parts) > 1 else 1), caption, caption)]
-    )
+            low, high = (errors.min(0), errors.max(0)) if len(errors) > 1 else (None, None)
+            lines.append(Line(name, steps, errors.mean(0), low, high))
+        parts.append(Panel(lines, title=target, xlabel="step of the horizon", ylabel="mean absolute error"))
+    left_out = [name for name in ranked if name not in drawn]
+    rest = f" Not drawn, as they err more: {', '.join(left_out)}." if left_out else ""
+    caption = f"Mean absolute error of each step ahead; bands show the range over seeds.{rest}"
+    svg = panels(parts, columns=2 if len(parts) > 1 else 1)
+    return Section("Error by step of the horizon", [Figure(svg, caption, caption)])
 
 
-# ---- intervals and all metrics ----------------------------------------------------------------------------------
+def _worth_drawing(results: Results, ranked: Sequence[str]) -> list[str]:
+    """Whatever was trained with several seeds, and the best few of the rest: far baselines would flatten the picture."""
+    single = [name for name in ranked if len(results[name]) == 1]
+    return [name for name in ranked if name not in single or name in single[:_BASELINES]]
+
+
+# ---- intervals --------------------------------------------------------------------------------------------------
 
 
 def _intervals(task: Forecasting, results: Results, names: Sequence[str]) -> Section:
@@ -159,12 +167,3 @@ def _intervals(task: Forecasting, results: Results, names: Sequence[str]) -> Sec
         "Baselines take their intervals from their own errors on the validation part."
     )
     return Section("Do the intervals hold?", [text, Table(["", *wanted], rows)])
-
-
-def _all_metrics(task: Forecasting, results: Results, names: Sequence[str]) -> Section:
-    """Every metric, mean over seeds."""
-    columns = [f"{m.name} [{m.unit}]" if m.unit else m.name for m in task.metrics]
-    rows = [[name, *(f"{_mean(results[name], m.name):.4g}" for m in task.metrics)] for name in names]
-    meanings = "; ".join(f"{m.name}: {m.text}" for m in task.metrics if m.text)
-    best = min(range(len(names)), key=lambda i: _mean(results[names[i]], task.metrics[0].name))
-    return Section("All metrics", [Table(["", *columns], rows, "Mean over seeds, test part.", [best]), f"{meanings}."])

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 
 from gatelab.core.errors import DataError, InputError
 from gatelab.core.task import Part
+from gatelab.data.sources import test_source
 from gatelab.data.table import Series, SeriesTable
 from gatelab.tasks.forecasting.baselines import LinearAutoregression
 from gatelab.tasks.forecasting.config import ForecastingConfig, Normalise, choose_horizon, choose_lookback
 from gatelab.tasks.forecasting.features import Features
 from gatelab.tasks.forecasting.windows import Windows
 
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
 _MOST_JUDGED = 5_000  # windows to judge a setting by with a linear model
 _MOST_MOVED = 0.3  # training deviations
 Bounds = Mapping[Part, Sequence[tuple[int, int]]]
@@ -45,24 +48,40 @@ def observed_rows(series: Series, at: Sequence[int]) -> int:
 
 
 def divide(table: SeriesTable, split: Sequence[float]) -> Division:
-    """Train, validation and test rows of each series in time order, by fractions or by numbers of rows."""
+    """Train, validation and test parts of each series in time order, by fractions or by numbers of rows."""
     at = target_positions(table)
     bounds: dict[Part, list[tuple[int, int]]] = {"train": [], "validation": [], "test": []}
-    shares = [*split, 0.0][:3]
     for series in table.series:
         rows = observed_rows(series, at)
-        if max(shares) > 1:
-            sizes = [int(share) for share in shares]
-            if sum(sizes) > rows:
-                raise DataError(
-                    f"--split asks for {sum(sizes):,} rows and series {series.id or 'in the table'} has {rows:,}",
-                    fix="lower the numbers, or give fractions such as 0.7,0.1,0.2",
-                )
-            edges = np.cumsum([0, *sizes])
-        else:
-            edges = np.round(np.cumsum([0, *shares]) / sum(shares) * rows).astype(int)
-        for part, start, stop in zip(bounds, edges, edges[1:], strict=False):
-            bounds[part].append((int(start), int(stop)))
+        edges = edges_of(rows, split)
+        if edges[-1] > rows:
+            raise DataError(
+                f"--split asks for {edges[-1]:,} rows and {f'series {series.id}' if series.id else 'the table'} has "
+                f"{rows:,}",
+                fix="lower the numbers, or give fractions such as 0.7,0.1,0.2",
+            )
+        for part, start, stop in zip(PARTS, edges, edges[1:], strict=False):
+            bounds[part].append((start, stop))
+    return Division(bounds)
+
+
+def edges_of(rows: int, split: Sequence[float]) -> list[int]:
+    """Where the parts of ``rows`` rows begin and end: four row numbers, from 0 on."""
+    shares = [*split, 0.0][:3]
+    if max(shares) > 1:
+        return [int(edge) for edge in np.cumsum([0, *map(int, shares)])]
+    return [int(edge) for edge in np.round(np.cumsum([0, *shares]) / sum(shares) * rows)]
+
+
+def divide_new(table: SeriesTable, horizon: int, purpose: Literal["evaluate", "update"]) -> Division:
+    """New rows as a test part, or as training rows with the last tenth, a horizon at least, for validation."""
+    bounds: dict[Part, list[tuple[int, int]]] = {"train": [], "validation": [], "test": []}
+    for series in table.series:
+        rows = observed_rows(series, target_positions(table))
+        first, second = (0, 0) if purpose == "evaluate" else (max(rows - max(rows // 10, horizon), 0), rows)
+        bounds["train"].append((0, first))
+        bounds["validation"].append((first, second))
+        bounds["test"].append((second, rows))
     return Division(bounds)
 
 
@@ -83,24 +102,89 @@ def resolve(table: SeriesTable, config: ForecastingConfig, division: Division) -
     return replace(config, horizon=horizon, lookback=lookback), said
 
 
-def need_rows(table: SeriesTable, config: ForecastingConfig, division: Division, windows: Windows) -> None:
-    """Raises ``DataError`` unless each part that has rows holds a window; says how many rows are needed."""
+def with_own_test(source: object, config: ForecastingConfig) -> tuple[ForecastingConfig, list[str]]:
+    """The settings with the test file that a data set brings along, unless the user chose a test part, and a note."""
+    chosen = config.test_data is not None or (len(config.split) > 2 and config.split != ForecastingConfig.split)
+    own = None if chosen else test_source(source)
+    if own is None:
+        return config, []
+    return replace(config, test_data=own), [
+        f"test part: {own}, the data set's own; --split with three numbers tests on the end of the table instead"
+    ]
+
+
+def windows_in(start: int, stop: int, lookback: int, horizon: int) -> int:
+    """Windows whose horizon lies in the rows from ``start`` to before ``stop`` of a series."""
+    return max(stop - horizon - max(start, lookback) + 1, 0)
+
+
+def need_rows(table: SeriesTable, asked: ForecastingConfig, config: ForecastingConfig, division: Division) -> None:
+    """Raises ``DataError`` unless each part that is asked for has rows for a window; says how many would do.
+
+    Args:
+        table: the table divided.
+        asked: the settings before horizon and lookback were chosen: those depend on the number of rows.
+        config: the settings after it.
+        division: of the table, by ``asked.split``.
+    """
     assert config.horizon is not None
     assert config.lookback is not None
-    shares = [share for share in [*config.split, 0.0][:3] if share]
-    for part in ("train", "validation", "test"):
-        wanted = any(stop > start for start, stop in windows.bounds[part])
-        if len(windows.origins[part]) or not (wanted or part != "test"):
+    for part, share in zip(PARTS, [*asked.split, 0.0], strict=False):
+        if share == 0:
             continue
+        if any(windows_in(*bounds, config.lookback, config.horizon) for bounds in division.bounds[part]):
+            continue
+        by_count = max(asked.split) > 1
         rows = max(observed_rows(series, target_positions(table)) for series in table.series)
+        size = max(stop - start for start, stop in division.bounds[part])
         least = config.horizon + (config.lookback if part == "train" else 0)
-        share = dict(zip(("train", "validation", "test"), [*config.split, 0.0], strict=False))[part] / sum(shares)
-        needed = math.ceil(least / share) + 1 if max(config.split) <= 1 and share else least
         raise DataError(
             f"too few rows: the {part} part holds no window of {config.lookback} steps in and {config.horizon} out",
-            expected=f"about {needed:,} rows with an observed target, or shorter windows",
-            got=f"{rows:,} rows",
+            expected=f"{least:,} rows in that part of --split" if by_count
+            else f"{enough_rows(table, asked, rows):,} rows up to the last observed target, or shorter windows",
+            got=f"{size:,} rows in that part" if by_count else f"{rows:,} rows",
             fix="give more rows, a smaller --horizon or --lookback, or another --split",
+        )  # fmt: skip
+
+
+def enough_rows(table: SeriesTable, asked: ForecastingConfig, rows: int) -> int:
+    """The least number of rows, above ``rows``, with which every part of the split holds a window."""
+    horizon = asked.horizon or choose_horizon(table.frequency)
+    while True:
+        rows += 1
+        edges = edges_of(rows, asked.split)
+        lookback = asked.lookback or choose_lookback(table.frequency, horizon, edges[1])
+        parts = [(start, stop) for start, stop in pairwise(edges) if stop > start]
+        if len(parts) >= np.count_nonzero(asked.split) and all(windows_in(*p, lookback, horizon) for p in parts):
+            return rows
+
+
+def need_windows(windows: Windows, parts: Sequence[Part]) -> None:
+    """Raises ``DataError`` where a part has rows enough, and not one window with a value before and after it."""
+    for part in parts:
+        if not len(windows.origins[part]):
+            raise DataError(
+                f"no window in the {part} part has an observed target both in its {windows.lookback} steps in and in "
+                f"its {windows.horizon} steps out",
+                expected="at least one",
+                got=f"{max(stop - start for start, stop in windows.bounds[part]):,} rows in that part",
+                fix="give rows with fewer gaps or more rows, or another --split",
+            )
+
+
+def need_new_rows(table: SeriesTable, config: ForecastingConfig, purpose: Literal["evaluate", "update"]) -> None:
+    """Raises ``DataError`` unless new rows hold a window for each part they are needed for."""
+    assert config.horizon is not None
+    assert config.lookback is not None
+    least = config.lookback + config.horizon * (1 if purpose == "evaluate" else 2)
+    rows = max(observed_rows(series, target_positions(table)) for series in table.series)
+    if rows < least:
+        raise DataError(
+            f"{table.name} has too few rows to {purpose} a model with {config.lookback} steps in and {config.horizon} "
+            "out",
+            expected=f"{least:,} rows up to the last observed target",
+            got=f"{rows:,} rows",
+            fix="give more rows: older ones that the model knows may be among them",
         )
 
 

@@ -21,6 +21,8 @@ _TEXTS = {
     "pinball": "mean quantile loss over the forecast quantiles",
     "CRPS": "continuous ranked probability score, from the quantiles by the trapezoidal rule",
 }
+OF_POINTS = ("MAE", "RMSE", "MASE", "sMAPE", "MSE standardised")
+"""Metrics that need no intervals."""
 _HAS_UNIT = {"MAE", "RMSE", "pinball", "CRPS"}
 
 

@@ -27,6 +27,7 @@ from gatelab.tasks.forecasting.windows import WindowBatch, Windows
 Array = np.ndarray
 _MOST_SCORED = 2_000_000  # forecast values held at once; above that the test windows are thinned, and it is said
 _MOST_EPOCH = 20_000  # windows in one epoch: neighbours differ by one row, and long series need no more to learn from
+_STEPS = 3_000  # optimizer steps of a training: where the validation loss of these series flattens
 _SHOWN = 200  # windows kept for pictures
 
 
@@ -41,6 +42,7 @@ class Forecasting(Task):
         self.metrics = scores.metrics_of(config.quantiles, _unit(features), _metric(config, features))
         self._windows: Windows | None = None
         self._naive: dict[str, list[float]] = {}
+        self._digest = ""
 
     # ---- from data to task, and back ----------------------------------------------------------------------------
 
@@ -53,12 +55,16 @@ class Forecasting(Task):
         """
         prepare.require_split(config)
         table = read_table(source, config.roles)
+        config, said = prepare.with_own_test(source, config)
         test = read_like(config.test_data, table.schema()) if config.test_data is not None else None
-        split = config.split[:2] if test is not None else config.split
-        config = replace(config, roles=table.roles, split=split)
-        division = prepare.divide(table, split)
+        asked = replace(config, roles=table.roles, split=config.split[:2] if test is not None else config.split)
+        division = prepare.divide(table, asked.split)
+        config, chosen = prepare.resolve(table, asked, division)
+        said += chosen
+        prepare.need_rows(table, asked, config, division)
+        if test is not None:
+            prepare.need_new_rows(test, config, "evaluate")
         prepare.check_targets(table, division)
-        config, said = prepare.resolve(table, config, division)
         rows = division.train_rows(table)
         features = Features.fit(table, rows, calendar=config.calendar is not False)
 
@@ -66,7 +72,9 @@ class Forecasting(Task):
             return prepare.make_windows(table, test, replace(config, normalise=normalise), features, division)
 
         plain = replace(features, calendar=())
-        prepare.need_rows(table, config, division, make("none", plain))
+        shares = [*asked.split, float(test is not None)]
+        parts = [part for part, share in zip(prepare.PARTS, shares, strict=False) if share]
+        prepare.need_windows(make("none", plain), parts)
         if config.normalise == "auto":
             normalise, line = prepare.choose_normalisation(lambda name: make(name, plain))
             config, said = replace(config, normalise=normalise), [*said, line]
@@ -83,7 +91,7 @@ class Forecasting(Task):
 
     def _adopt(self, windows: Windows, table: SeriesTable, train_rows: Mapping[str, int]) -> None:
         """Takes the windows, and MASE's denominators from the training rows."""
-        self._windows = windows
+        self._windows, self._digest = windows, windows.digest()
         season = self.season
         at = prepare.target_positions(table)
         errors = {s.id: scores.naive_error(s.values[: train_rows[s.id], at], season) for s in table.series}
@@ -96,17 +104,23 @@ class Forecasting(Task):
         ``evaluate`` makes all rows the test part; ``update`` makes them training and validation (the last tenth).
         """
         table = read_like(source, self.schema)
-        split = (0.0, 0.0, 1.0) if purpose == "evaluate" else (0.9, 0.1, 0.0)
-        config = replace(self.config, split=split, test_data=None)
-        windows = prepare.make_windows(table, None, config, self.features, prepare.divide(table, split))
-        prepare.need_rows(table, config, prepare.divide(table, split), windows)
+        prepare.need_new_rows(table, self.config, purpose)
+        division = prepare.divide_new(table, self.config.horizon, purpose)
+        windows = prepare.make_windows(table, None, self.config, self.features, division)
+        prepare.need_windows(windows, ("test",) if purpose == "evaluate" else ("train", "validation"))
         task = self.with_windows(windows)
-        task.notes = [*table.notes, _parts_note(windows)]
+        task.notes, task._digest = [*table.notes, _parts_note(windows)], windows.digest()
         return task
 
     def state(self) -> dict[str, Any]:
-        """Columns, scales and channels as plain JSON values."""
-        return {"schema": self.schema, "features": self.features.to_dict(), "naive": self._naive, "notes": self.notes}
+        """Columns, scales and channels as plain JSON values, and a digest of the data: a run is tied to its data."""
+        return {
+            "schema": self.schema,
+            "features": self.features.to_dict(),
+            "naive": self._naive,
+            "notes": self.notes,
+            "data": self._digest,
+        }
 
     @classmethod
     def restore(cls, config: ForecastingConfig, state: Mapping[str, Any]) -> Forecasting:
@@ -116,12 +130,13 @@ class Forecasting(Task):
         features = Features.from_dict(state["features"], columns, frequency)
         task = cls(config, features, state["schema"], state["notes"])
         task._naive = {id: list(error) for id, error in state["naive"].items()}
+        task._digest = state["data"]
         return task
 
     def with_windows(self, windows: Windows) -> Forecasting:
         """The same task over other windows."""
         task = Forecasting(self.config, self.features, self.schema, self.notes)
-        task._windows, task._naive = windows, self._naive
+        task._windows, task._naive, task._digest = windows, self._naive, self._digest
         return task
 
     # ---- what the training loop needs ---------------------------------------------------------------------------
@@ -139,9 +154,11 @@ class Forecasting(Task):
         return self.features.frequency.seasons[0] if self.features.frequency.seasons else 1
 
     def training_defaults(self) -> TrainingConfig:
-        """Smaller batches for shorter series, so that an epoch holds enough steps."""
-        windows = min(len(self.windows.origins["train"]), _MOST_EPOCH)
-        return TrainingConfig(batch_size=int(np.clip(2 ** np.floor(np.log2(max(windows, 1) / 50)), 8, 64)))
+        """Smaller batches and more epochs for shorter series: some thousand steps whatever the length."""
+        windows = max(min(len(self.windows.origins["train"]), _MOST_EPOCH), 1)
+        batch_size = int(np.clip(2 ** np.floor(np.log2(max(windows / 25, 1))), 8, 64))
+        epochs = round(_STEPS / max(windows / batch_size, 1))
+        return TrainingConfig(batch_size=batch_size, epochs=int(np.clip(epochs, 5, 60)))
 
     def build(self, model: ModelConfig) -> ForecastNet:
         """An encoder as ``model`` says, with the head this task's channels and horizon need."""
@@ -234,12 +251,23 @@ class Forecasting(Task):
         return Evaluation(scores.score(scored, self.config.quantiles), arrays, len(origins))
 
     def baselines(self) -> Mapping[str, Callable[[Part], Evaluation]]:
-        """Last value, seasonal naive, drift, linear autoregression, and ARIMA and ETS where they are affordable."""
+        """Last value, seasonal naive, drift, linear autoregression, and ARIMA and ETS where they are affordable.
+
+        Over reopened data there is no training part: the naive ones remain, without intervals.
+        """
+        windows, trained = self.windows, len(self.windows.origins["train"]) > 0
         makers: dict[str, Callable[[], Points]] = {"last value": lambda: baselines.last_value}
+        known = max(stop for _, stop in windows.bounds["train" if trained else "test"])
         for season in self.features.frequency.seasons:
-            if season > 1 and season < max(stop for _, stop in self.windows.bounds["train"]):
+            if 1 < season < known:
                 makers[f"seasonal naive ({season})"] = partial(baselines.seasonal_naive, season)
         makers["drift"] = lambda: baselines.drift
+        if trained:
+            makers |= self._fitted_baselines()
+        return {name: partial(self._evaluate_baseline, make) for name, make in makers.items()}
+
+    def _fitted_baselines(self) -> dict[str, Callable[[], Points]]:
+        makers: dict[str, Callable[[], Points]] = {}
         makers["linear autoregression"] = lambda: baselines.LinearAutoregression(self.windows)
         if self.features.known_channels:
             makers["linear + known ahead"] = lambda: baselines.LinearAutoregression(self.windows, ahead=True)
@@ -248,12 +276,15 @@ class Forecasting(Task):
             makers["ETS"] = lambda: statespace.StateSpaceBaseline(
                 self.windows, statespace.exponential_smoothings, self.season
             )
-        return {name: partial(self._evaluate_baseline, make) for name, make in makers.items()}
+        return makers
 
     def _evaluate_baseline(self, make: Callable[[], Points], part: Part) -> Evaluation:
         points = make()
         origins = self._scored_origins(part)
         point = points(self.windows, origins)  # (K, N, O)
+        if not len(self.windows.origins["validation"]):  # nothing to measure a spread on
+            found = self._evaluation(origins, point, point[..., None].repeat(len(self.config.quantiles), axis=-1))
+            return replace(found, metrics={name: found.metrics[name] for name in scores.OF_POINTS})
         spread = baselines.residual_quantiles(points, self.windows, np.array(self.config.quantiles))  # (K, O, Q)
         deviation = baselines.scales(self.windows, origins)[1]  # (N, O)
         return self._evaluation(origins, point, point[..., None] + spread[:, None] * deviation[..., None])

@@ -1,0 +1,101 @@
+"""What the commands that take a task share: its name as the first word, then its options beside the model's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gatelab.cli.console import say
+from gatelab.cli.parsing import Group
+from gatelab.core.config import ModelConfig, TrainingConfig
+from gatelab.core.errors import GatelabError, InputError, RunError
+from gatelab.core.files import read_json, write_json
+from gatelab.tasks import TASKS
+from gatelab.training.runs import Run
+
+SOURCE = "source.json"
+
+MODEL = Group("model", ModelConfig)
+TRAINING = Group(
+    "training",
+    TrainingConfig,
+    "How the model is trained. What is not given here suits the task and the size of its data.",
+)
+
+
+def take_task(argv: Sequence[str], *, command: str, description: str, example: str) -> tuple[str, list[str]] | None:
+    """The task that the first word names, and the other words; ``None`` after printing help that was asked for.
+
+    Raises:
+        InputError: there is no first word, or no task of that name.
+    """
+    tasks = ", ".join(TASKS)
+    if not argv or (argv[0].startswith("-") and argv[0] not in ("--help", "-h")):
+        raise InputError(
+            f"gatelab {command} needs a task as its first word", expected=f"one of {tasks}", fix=f"try: {example}"
+        )
+    if argv[0] in ("--help", "-h"):
+        say(f"usage: gatelab {command} TASK DATA …", "", description, "", f"tasks: {tasks}", "")
+        say(f"`gatelab {command} TASK --help` shows the options.", "", "examples:", f"  {example}")
+        return None
+    TASKS[argv[0]]
+    return argv[0], list(argv[1:])
+
+
+def task_group(task: str) -> Group:
+    """The task's own settings."""
+    return Group(task, TASKS[task].Config)
+
+
+def run_folder(folder: Path) -> Path:
+    """The run folder that a user means: ``folder`` itself, or the best model of a study.
+
+    Raises:
+        RunError: it is neither.
+    """
+    if Run.exists(folder):
+        return folder
+    if Run.exists(folder / "best"):
+        return folder / "best"
+    if (folder / "study.json").exists():
+        raise RunError(
+            f"the study in {folder} has no best model yet",
+            fix="repeat the command that began it: it goes on from where it stopped",
+        )
+    nearby = sorted(str(found.parent) for found in folder.glob("*/manifest.json"))[:3] if folder.is_dir() else []
+    raise RunError(
+        f"{folder} is not the folder of a model" if folder.exists() else f"there is no folder {folder}",
+        expected="the folder that gatelab fit or gatelab compare wrote",
+        fix=f"did you mean {', '.join(nearby)}?" if nearby else "name the folder that --out named",
+    )
+
+
+def remember_source(folder: Path, source: str) -> None:
+    """Writes down beside a run what it was trained on, so that ``predict`` can do without."""
+    path = Path(source).expanduser()
+    write_json(folder / SOURCE, {"source": str(path.resolve()) if path.is_file() else source})
+
+
+def remembered_source(folder: Path) -> str:
+    """What the run in ``folder`` was trained on.
+
+    Raises:
+        InputError: that is not known.
+    """
+    try:
+        found = read_json(folder / SOURCE)
+        if isinstance(found, Mapping) and isinstance(found.get("source"), str):
+            return found["source"]
+    except GatelabError:
+        pass
+    raise InputError(
+        f"no table is given, and {folder} does not say what the model was trained on",
+        fix="name the table after the folder",
+    )
+
+
+def plain(value: Any) -> Any:
+    """Numbers that are not finite as None, for JSON."""
+    return json.loads(json.dumps(value), parse_constant=lambda _: None)
