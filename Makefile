@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test lint types contracts check wheel results clean
+.PHONY: demo test lint types contracts check wheel smoke results clean
 
 .venv/ready: requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gatelab needs Python 3.11 or newer; try: make PYTHON=python3.12 " + "demo")'
@@ -15,7 +15,7 @@ demo: .venv/ready
 	$(BIN)/gatelab compare forecasting co2_weekly --budget quick --out runs/demo
 
 test: .venv/ready
-	$(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 lint: .venv/ready
 	$(BIN)/ruff check
@@ -31,6 +31,12 @@ check: test lint types contracts
 
 wheel: .venv/ready
 	$(BIN)/python -m build --wheel --no-isolation
+
+smoke: .venv/ready
+	bash .ci/wheel-smoke
+
+results: .venv/ready
+	$(BIN)/python results/make.py run
 
 clean:
 	rm -rf .venv build dist runs

@@ -127,7 +127,7 @@ def test_every_name_value_and_gradient_equals_the_numpy_cells(name, packed):
     for scan_name, arrays in reference.layers.items():
         scan = trace.only[scan_name]
         assert {*scan.names, *(f"d{state}" for state in cell.State._fields)} == set(arrays)
-        for key in set(arrays) - {"dc"}:  # ∂loss/∂c has a test of its own
+        for key in arrays:
             np.testing.assert_allclose(scan[key], arrays[key], atol=1e-12, err_msg=f"{scan_name} {key}")
         norms = reference.gradient_norm(scan_name, "h")
         np.testing.assert_allclose(trace.only.gradient_norm(scan_name), norms, atol=1e-12)

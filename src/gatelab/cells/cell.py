@@ -68,6 +68,8 @@ class Cell:
     """``(params, x, state, gates, dstate)`` to ``(dx, dstate, dparams)``; ``state`` is the one before the step."""
     quantities: Mapping[str, Quantity]
     """What each array of ``Gates`` (but ``pre``) and ``State`` means."""
+    state_gradient: Callable[[Gates, State], State] = lambda gates, dstate: dstate
+    """``(gates, dstate)`` to ∂loss/∂state in all, where one state acts through another within the step."""
     keeps: str | None = None
     """The gate that keeps the old state when it is near 1; forget-gate bias and chrono initialisation set its bias."""
     writes: str | None = None

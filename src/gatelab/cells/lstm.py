@@ -64,12 +64,17 @@ def lstm_step_backward(
     """The same step backwards: from ∂loss/∂(h', c') to ∂loss/∂(x, h, c) and the parameters."""
     i, f, g, o, tanh_c, _ = gates
     do = dstate.h * tanh_c  # (B, H)
-    dc = dstate.c + dstate.h * o * tanh_slope(tanh_c)  # (B, H); c' is used twice: by the next step, and by h'
+    dc = lstm_state_gradient(gates, dstate).c  # (B, H)
     di, df, dg = dc * g, dc * state.c, dc * i  # (B, H) each
     dzi, dzf, dzo = di * sigmoid_slope(i), df * sigmoid_slope(f), do * sigmoid_slope(o)  # (B, H) each
     dz = np.concatenate([dzi, dzf, dg * tanh_slope(g), dzo], axis=1)  # (B, 4H)
     dparams = LSTMParams(weight_ih=dz.T @ x, weight_hh=dz.T @ state.h, bias_ih=dz.sum(0), bias_hh=dz.sum(0))
     return dz @ params.weight_ih, LSTMState(h=dz @ params.weight_hh, c=dc * f), dparams
+
+
+def lstm_state_gradient(gates: LSTMGates, dstate: LSTMState) -> LSTMState:
+    """What a change of h' or c' does to the loss in all: c' is used twice, by the next step and by h' = o ⊙ tanh(c')."""
+    return LSTMState(h=dstate.h, c=dstate.c + dstate.h * gates.o * tanh_slope(gates.tanh_c))  # (B, H) each
 
 
 LSTM = Cell(
@@ -82,6 +87,7 @@ LSTM = Cell(
     Gates=LSTMGates,
     step=lstm_step,
     step_backward=lstm_step_backward,
+    state_gradient=lstm_state_gradient,
     quantities={
         "i": gate("input gate", "how much of the candidate to write"),
         "f": gate("forget gate", "how much of the old cell to keep"),

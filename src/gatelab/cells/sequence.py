@@ -37,7 +37,7 @@ class Gradients(NamedTuple):
     x: Array  # (T, B, I) zero under the mask
     state: State  # (L·D, B, H) of the initial state
     params: dict[str, Params]  # by layer name
-    steps: dict[str, State]  # (T, B, H) by layer name: of the state after each step, through all its later uses
+    steps: dict[str, State]  # (T, B, H) by layer name: of the state after each step, through all later steps
 
 
 class Scan(NamedTuple):

@@ -78,11 +78,13 @@ def trace_of(cache: Cache, gradients: Gradients | None = None) -> Trace:
     layers = {}
     for name, scan in scans.items():
         way = reading_order(name)
-        gates = {key: np.stack([getattr(step, key) for step in scan.gates])[way] for key in cell.Gates._fields}
-        blocks = np.split(gates.pop("pre"), len(cell.gates), axis=2)
+        recorded = {key: np.stack([getattr(step, key) for step in scan.gates])[way] for key in cell.Gates._fields}
+        gates = {key: array for key, array in recorded.items() if key != "pre"}
+        blocks = np.split(recorded["pre"], len(cell.gates), axis=2)
         states = {key: np.stack([getattr(after, key) for after in scan.states[1:]])[way] for key in cell.State._fields}
         arrays = gates | {f"z{gate}": block for gate, block in zip(cell.gates, blocks, strict=True)} | states
         if gradients is not None:
-            arrays |= {f"d{key}": value for key, value in gradients.steps[name]._asdict().items()}
+            dstates = cell.state_gradient(cell.Gates(**recorded), gradients.steps[name])
+            arrays |= {f"d{key}": value for key, value in dstates._asdict().items()}
         layers[name] = {key: np.where(observed, array, np.nan).astype(array.dtype) for key, array in arrays.items()}
     return Trace(cell, observed[:, :, 0], layers)
