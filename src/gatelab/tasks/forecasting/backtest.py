@@ -6,18 +6,18 @@ to date (Tashman 2000; Hyndman & Athanasopoulos 2021, sec. 5.10).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from gatelab.core.config import ModelConfig, TrainingConfig, require
+from gatelab.core.config import ModelConfig, require
 from gatelab.core.errors import DataError
 from gatelab.data.table import read_table
 from gatelab.tasks.forecasting.config import ForecastingConfig
-from gatelab.tasks.forecasting.prepare import observed_rows, target_positions
+from gatelab.tasks.forecasting.prepare import divide, observed_rows, resolve, target_positions
 from gatelab.tasks.forecasting.task import Forecasting
 from gatelab.training import fit
 
@@ -58,7 +58,7 @@ def backtest(
     source: Any,
     config: ForecastingConfig,
     model: ModelConfig,
-    training: TrainingConfig,
+    training: Mapping[str, Any],
     *,
     folds: int,
     folder: Path,
@@ -67,26 +67,30 @@ def backtest(
 ) -> pd.DataFrame:
     """Trains and scores ``folds`` times, beside every baseline on the same windows.
 
+    Args:
+        source: the table.
+        config: the task's settings; of ``split`` only the proportions count.
+        model: the network.
+        training: settings of ``TrainingConfig`` that are given; the others suit each fold.
+        folds: how many refits.
+        folder: where the run folders of the folds go.
+        seed: of every fold.
+        listeners: told of every training.
+
     Returns:
-        One row for each fold and method: fold, method, train_rows, test_rows, and every metric.
+        One row for each fold and method: fold, train_rows, test_rows, method, and every metric.
     """
     table = read_table(source, config.roles)
     rows = min(observed_rows(series, target_positions(table)) for series in table.series)
-    config = Forecasting.open(source, config).config if config.horizon is None or config.lookback is None else config
+    if config.horizon is None or config.lookback is None:
+        config, _ = resolve(table, config, divide(table, config.split))
     records = []
     for fold in folds_of(rows, config, folds):
         task = Forecasting.open(source, replace(config, split=(fold.train, fold.validation, fold.test), test_data=None))
-        fitted = fit(task, model, training, seed=seed, folder=folder / f"fold-{fold.number}", listeners=listeners)
+        settings = replace(task.training_defaults(), **training)
+        fitted = fit(task, model, settings, seed=seed, folder=folder / f"fold-{fold.number}", listeners=listeners)
         scored = {model.cell: task.evaluate(fitted.model, "test")}
         scored |= {name: evaluate("test") for name, evaluate in task.baselines().items()}
-        records += [
-            {
-                "fold": fold.number,
-                "method": name,
-                "train_rows": fold.train,
-                "test_rows": fold.test,
-                **evaluation.metrics,
-            }
-            for name, evaluation in scored.items()
-        ]
+        facts = {"fold": fold.number, "train_rows": fold.train, "test_rows": fold.test}
+        records += [{**facts, "method": name, **evaluation.metrics} for name, evaluation in scored.items()]
     return pd.DataFrame(records)

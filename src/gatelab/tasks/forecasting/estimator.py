@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import shutil
 import tempfile
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,18 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from gatelab.core.config import ModelConfig, TrainingConfig, from_options
-from gatelab.core.errors import InputError
+from gatelab.core.errors import InputError, RunError
 from gatelab.core.files import writable_folder
 from gatelab.tasks.forecasting.backtest import backtest
 from gatelab.tasks.forecasting.config import ForecastingConfig
 from gatelab.tasks.forecasting.task import Forecasting
 from gatelab.tasks.loading import load
 from gatelab.training import fit
+
+UPDATE_RATE = 0.1
+"""Step size of an update, as a share of the first training's: new rows shall refine the weights, not replace them."""
+_BY_DATA = ("epochs", "batch_size")
+"""Training settings that depend on the size of the data where they are left None."""
 
 
 class Forecaster(BaseEstimator):
@@ -54,7 +61,7 @@ class Forecaster(BaseEstimator):
         frequency: str | None = None,
         day_first: bool | None = None,
         time_zone: str | None = None,
-        split: tuple[float, ...] = (0.8, 0.1, 0.1),
+        split: tuple[float, ...] = ForecastingConfig.split,
         normalise: str = "auto",
         calendar: bool | None = None,
         highway: bool = True,
@@ -65,7 +72,7 @@ class Forecaster(BaseEstimator):
         num_layers: int = 1,
         dropout: float = 0.0,
         reset_after: bool = True,
-        epochs: int = 50,
+        epochs: int | None = None,
         max_seconds: float | None = None,
         batch_size: int | None = None,
         learning_rate: float = 3e-3,
@@ -108,9 +115,14 @@ class Forecaster(BaseEstimator):
         self.folder = folder
 
     def _settings(self, kind: type) -> dict[str, Any]:
-        """The parameters that are settings of ``kind``; what was left open keeps its default there."""
+        """The parameters that are settings of ``kind``."""
         names = {field.name for field in dataclasses.fields(kind)}
         return {name: value for name, value in self.get_params().items() if name in names}
+
+    def _training(self) -> dict[str, Any]:
+        """Settings of the training; what was left open suits the data."""
+        settings = self._settings(TrainingConfig)
+        return {name: value for name, value in settings.items() if value is not None or name not in _BY_DATA}
 
     def _task_config(self) -> ForecastingConfig:
         elsewhere = {field.name for kind in (ModelConfig, TrainingConfig) for field in dataclasses.fields(kind)}
@@ -127,21 +139,26 @@ class Forecaster(BaseEstimator):
             InputError: a parameter that cannot be.
             TrainingError: the loss stopped being finite.
         """
-        self.task_ = Forecasting.open(X, self._task_config())
-        settings = {k: v for k, v in self._settings(TrainingConfig).items() if not (k == "batch_size" and v is None)}
-        training = dataclasses.replace(self.task_.training_defaults(), **settings)
-        if self.folder is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="gatelab-")
-        folder = writable_folder(self.folder if self.folder is not None else self._temporary.name)
-        fitted = fit(self.task_, ModelConfig(**self._settings(ModelConfig)), training, seed=self.seed, folder=folder)
-        self._keep(fitted)
-        self._last = X
+        task, model = Forecasting.open(X, self._task_config()), ModelConfig(**self._settings(ModelConfig))
+        training = dataclasses.replace(task.training_defaults(), **self._training())
+        fitted = fit(task, model, training, seed=self.seed, folder=self._folder(self.folder))
+        self._adopt(task, fitted.model, fitted.history, fitted.folder, X)
+        self._run = (model, training)
         return self
 
-    def _keep(self, fitted: Any) -> None:
-        self.model_, self.history_, self.folder_ = fitted.model, fitted.history, Path(fitted.folder)
-        self.notes_ = list(self.task_.notes)
-        self.feature_names_in_ = [column.name for column in self.task_.features.columns]
+    def _folder(self, wanted: str | Path | None) -> Path:
+        """The run folder that is wanted, or one that lives as long as the estimator."""
+        if wanted is not None:
+            return writable_folder(wanted)
+        folder = Path(tempfile.mkdtemp(prefix="gatelab-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return folder
+
+    def _adopt(self, task: Forecasting, model: Any, history: list[dict[str, Any]], folder: Path, source: Any) -> None:
+        self.task_, self._last = task, source
+        self.model_, self.history_, self.folder_ = model, history, folder
+        self.notes_ = list(task.notes)
+        self.feature_names_in_ = [column.name for column in task.features.columns]
 
     def predict(self, X: Any = None, *, future: Any = None) -> pd.DataFrame:
         """The steps after the end of ``X`` (of the training table, if none): dates, forecast, quantiles.
@@ -157,55 +174,67 @@ class Forecaster(BaseEstimator):
         return self.task_.predict(self.model_, source, future=future)
 
     def evaluate(self, X: Any = None) -> dict[str, float]:
-        """All metrics: on the test part, or with ``X`` on every window of a table of its own."""
+        """All metrics: on the test part, or with ``X`` on every window of a table of its own.
+
+        Raises:
+            InputError: without ``X``, where there is no test part.
+        """
         check_is_fitted(self, "model_")
         task = self.task_ if X is None else self.task_.reopen(X, "evaluate")
+        if not task.has("test"):
+            raise InputError("there is no test part to evaluate on", fix="give a table: evaluate(table)")
         return dict(task.evaluate(self.model_, "test").metrics)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Minus the first metric on ``X``, so that more is better, as scikit-learn expects."""
         return -self.evaluate(X)[self.task_.metrics[0].name]
 
-    def update(self, X: Any, *, epochs: int = 5, learning_rate: float | None = None) -> Forecaster:
+    def update(
+        self, X: Any, *, epochs: int = 5, learning_rate: float | None = None, folder: str | Path | None = None
+    ) -> Forecaster:
         """Goes on training with the rows of ``X`` from the present weights; scales and channels stay.
 
         Args:
             X: new rows, alone or after the old ones.
             epochs: passes over them, at most.
             learning_rate: step size; a tenth of the first training's by default.
+            folder: run folder of the updated model; a temporary one by default.
         """
         check_is_fitted(self, "model_")
-        run = load(self.folder_).run
+        model, before = self._run
         task = self.task_.reopen(X, "update")
-        rate = learning_rate if learning_rate is not None else run.training.learning_rate / 10
-        training = dataclasses.replace(run.training, epochs=epochs, learning_rate=rate)
-        folder = self.folder_.with_name(f"{self.folder_.name}-updated-{len(X) if hasattr(X, '__len__') else 0}")
+        rate = learning_rate if learning_rate is not None else before.learning_rate * UPDATE_RATE
+        training = dataclasses.replace(before, epochs=epochs, learning_rate=rate)
         weights = self.model_.state_dict()
-        fitted = fit(task, run.model, training, seed=self.seed, folder=folder, initial=weights, resume=False)
-        self.task_ = task
-        self._keep(fitted)
-        self._last = X
+        fitted = fit(task, model, training, seed=self.seed, folder=self._folder(folder), initial=weights)
+        self._adopt(task, fitted.model, fitted.history, fitted.folder, X)
         return self
 
     def backtest(self, X: Any, *, folds: int = 4) -> pd.DataFrame:
         """Refits at ``folds`` successive origins and scores each on what came next, beside the baselines."""
-        config = self._task_config()
-        training = TrainingConfig(**{k: v for k, v in self._settings(TrainingConfig).items() if v is not None})
+        model = ModelConfig(**self._settings(ModelConfig))
         with tempfile.TemporaryDirectory(prefix="gatelab-") as folder:
-            model = ModelConfig(**self._settings(ModelConfig))
-            return backtest(X, config, model, training, folds=folds, folder=Path(folder), seed=self.seed)
+            return backtest(
+                X, self._task_config(), model, self._training(), folds=folds, folder=Path(folder), seed=self.seed
+            )
 
     @classmethod
     def load(cls, folder: str | Path) -> Forecaster:
-        """A fitted forecaster from a run folder, such as ``gatelab compare`` leaves under ``best``."""
+        """A fitted forecaster from a run folder, such as ``gatelab compare`` leaves under ``best``.
+
+        Raises:
+            RunError: the folder is incomplete, altered, of a newer version, or of another task.
+        """
         loaded = load(folder)
+        if not isinstance(loaded.task, Forecasting):
+            raise RunError(f"the model in {folder} is for {loaded.task.name}", expected="a model for forecasting")
         names = set(inspect.signature(cls.__init__).parameters)
         config = loaded.task.config
         flat = {f.name: getattr(part, f.name)
                 for part in (config, config.roles, loaded.run.model, loaded.run.training)
                 for f in dataclasses.fields(part)}  # fmt: skip
         forecaster = cls(**{name: value for name, value in flat.items() if name in names}, seed=loaded.run.seed)
-        forecaster.task_ = loaded.task
-        forecaster.model_, forecaster.history_ = loaded.model, loaded.run.history()
-        forecaster.folder_, forecaster.notes_ = Path(folder), list(loaded.task.notes)
+        run = loaded.run
+        forecaster._adopt(loaded.task, loaded.model, run.history(), Path(folder), None)
+        forecaster._run = (run.model, run.training)
         return forecaster

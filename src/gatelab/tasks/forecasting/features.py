@@ -120,7 +120,7 @@ class Features:
             past += [seen[:, gappy_targets], _steps_since(seen)[:, None]]
         known = [self._encode(c, scaled[:, c]) for c in self.of("future")] + [self._calendar(series.stamps)]
         steps = len(series.values)
-        shown: Array = np.isfinite(series.values[:, at + self.of("past")]).any(axis=1)  # (T,)
+        shown = np.asarray(np.isfinite(series.values[:, at + self.of("past")]).any(axis=1))  # (T,)
         return Prepared(
             id=series.id,
             stamps=series.stamps,

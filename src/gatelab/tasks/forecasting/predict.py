@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -32,7 +33,8 @@ def predict_unseen(task: Forecasting, model: Any, source: Any, future: Any = Non
 
     Returns:
         One row for each step and target: time (or step), id and target where there are several, forecast, and a
-        column ``q2.5`` … for each quantile, in the user's units.
+        column ``q2.5`` … for each quantile, in the user's units. ``attrs["notes"]`` has what was decided about the
+        table, ``attrs["brief"]`` the columns that matter most.
 
     Raises:
         DataError: too few rows, a missing column, or covariates that are needed ahead and are not given.
@@ -40,18 +42,28 @@ def predict_unseen(task: Forecasting, model: Any, source: Any, future: Any = Non
     table = read_like(source, task.schema)
     ahead = read_like(future, _ahead_schema(task.schema)) if future is not None else None
     extended = [_extended(task, series, ahead) for series in table.series]
-    prepared = [task.features.prepare(series) for series, _ in extended]
+    prepared = [task.features.prepare(entry.series) for entry in extended]
     config = task.config
     empty: dict[Part, list[tuple[int, int]]] = {"test": [(0, 0)] * len(prepared)}
     windows = Windows(prepared, empty, config.lookback, config.horizon, config.normalise)
-    origins = windows.first_row[:-1] + np.array([rows - 1 for _, rows in extended])  # (S,)
+    origins = windows.first_row[:-1] + np.array([entry.rows - 1 for entry in extended])  # (S,)
     quantiles, point = task.with_windows(windows).forecast(model, origins)  # (K, S, O, Q), (K, S, O)
-    return _tidy(task, extended, point, quantiles, table)
+    forecast = _tidy(task, extended, point, quantiles, table)
+    forecast.attrs = {"notes": [*table.notes, *(ahead.notes if ahead else ())], "brief": _brief(task, forecast)}
+    return forecast
 
 
-def _extended(task: Forecasting, series: Series, ahead: SeriesTable | None) -> tuple[Series, int]:
-    """The series with exactly ``horizon`` rows after its last observed target, and the rows up to there."""
-    config = task.config
+class Extended(NamedTuple):
+    """A series with exactly ``horizon`` rows after its last observed target."""
+
+    series: Series
+    rows: int
+    """Rows up to the last observed target."""
+    stamps: pd.Index  # (K,) of the steps to forecast
+
+
+def _extended(task: Forecasting, series: Series, ahead: SeriesTable | None) -> Extended:
+    config, known = task.config, task.features.of("future")
     rows = observed_rows(series, task.features.of("target"))
     where = f" of series {series.id}" if series.id else ""
     if rows < config.lookback:
@@ -61,17 +73,37 @@ def _extended(task: Forecasting, series: Series, ahead: SeriesTable | None) -> t
             got=f"{rows} rows",
             fix="give the newest rows of the table, at least as many as the lookback",
         )
-    columns = series.values.shape[1]
-    values = np.full((rows + config.horizon, columns), np.nan)  # (T, C)
-    values[:rows] = series.values[:rows]
-    stamps: Any = series.stamps[:rows].append(task.features.frequency.next_stamps(series.stamps[rows - 1], config.horizon))
-    known = task.features.of("future")
-    _copy_known(values[rows:], stamps[rows:], series, known, known)
+    given = [(series.stamps[rows:], series.values[rows:, known])]
     for other in ahead.series if ahead is not None else ():
         if other.id == series.id:
-            _copy_known(values[rows:], stamps[rows:], other, known, list(range(len(known))))
-    _require_known(task, values, stamps, known, rows, where)
-    return Series(series.id, stamps, values), rows
+            index = other.stamps
+            if isinstance(index, pd.RangeIndex):
+                index = pd.RangeIndex(rows, rows + len(index))  # counted from the first step ahead
+            given.append((index, other.values))
+    stamps = _stamps_ahead(task, series.stamps[rows - 1], [index for index, _ in given])  # (K,)
+    values = np.full((rows + config.horizon, series.values.shape[1]), np.nan)  # (T, C)
+    values[:rows] = series.values[:rows]
+    covered = np.zeros(config.horizon, bool)  # (K,)
+    for index, fresh in given:
+        covered |= _copy_known(values[rows:], stamps, index, fresh, known)
+    _require_known(task, values[rows:], covered, stamps, known, where)
+    same = isinstance(stamps, pd.DatetimeIndex) == isinstance(series.stamps, pd.DatetimeIndex)
+    whole: Any = series.stamps[:rows].append(stamps) if same else pd.RangeIndex(len(values))
+    return Extended(Series(series.id, whole, values), rows, stamps)
+
+
+def _stamps_ahead(task: Forecasting, last: Any, given: Sequence[pd.Index]) -> pd.Index:
+    """The steps to forecast: those on the calendar, or where rows are the steps, the rows given after ``last``."""
+    frequency, horizon = task.features.frequency, task.config.horizon
+    if not frequency.rows:
+        return frequency.next_stamps(last, horizon)
+    later = [index[index > last] for index in given if len(index) and isinstance(index[0], type(last))]
+    found = reduce(pd.Index.union, later)[:horizon] if later else pd.Index([])
+    if len(found) == 0:
+        return frequency.next_stamps(last, horizon)
+    rest = frequency.next_stamps(found[-1], horizon - len(found))
+    same = isinstance(rest, pd.DatetimeIndex) == isinstance(found, pd.DatetimeIndex)
+    return found.append(rest) if same or not len(rest) else frequency.next_stamps(last, horizon)
 
 
 def _ahead_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,42 +112,64 @@ def _ahead_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {**schema, "columns": columns, "roles": {**schema["roles"], "target": [], "past": []}}
 
 
-def _copy_known(values: Array, stamps: pd.Index, source: Series, into: list[int], out_of: list[int]) -> None:
-    """Copies columns of ``source`` into ``values (K, C)`` where the stamps ``(K,)`` agree and a value is given."""
-    at = source.stamps.get_indexer(stamps)  # (K,) -1 where absent
+def _copy_known(values: Array, stamps: pd.Index, index: pd.Index, fresh: Array, into: list[int]) -> Array:
+    """Copies ``fresh (T, F)`` into ``values (K, C)`` where the stamps agree and a value is given.
+
+    Returns:
+        Which of the K steps have a row, ``(K,)``.
+    """
+    at = index.get_indexer(stamps)  # (K,) -1 where absent
     for k in np.flatnonzero(at >= 0):
-        fresh = source.values[at[k], out_of]
-        values[k, into] = np.where(np.isfinite(fresh), fresh, values[k, into])
+        values[k, into] = np.where(np.isfinite(fresh[at[k]]), fresh[at[k]], values[k, into])
+    return at >= 0
 
 
-def _require_known(task: Forecasting, values: Array, stamps: pd.Index, known: list[int], rows: int, where: str) -> None:
-    missing = ~np.isfinite(values[rows:, known])  # (K, F)
-    gappy = [task.features.columns[c].name in task.features.gappy for c in known]
-    for f, c in enumerate(known):
-        if missing[:, f].any() and not gappy[f]:
-            k = int(np.flatnonzero(missing[:, f])[0])
+def _require_known(
+    task: Forecasting, values: Array, covered: Array, stamps: pd.Index, known: list[int], where: str
+) -> None:
+    """Raises ``DataError`` where a covariate is needed and missing in ``values (K, C)``.
+
+    A column that had gaps in training may have some ahead; a category may be of a level that training did not show.
+    """
+    for c in known:
+        column = task.features.columns[c]
+        missing = ~(covered if column.kind == "category" else np.isfinite(values[:, c]))  # (K,)
+        if missing.any() and column.name not in task.features.gappy:
             raise DataError(
-                f"the covariate {task.features.columns[c].name!r} is needed ahead and is not given{where}",
+                f"the covariate {column.name!r} is needed ahead and is not given{where}",
                 expected=f"a value for each of the {len(missing)} steps after the last observed target",
-                got=f"none at {stamps[rows + k]}",
+                got=f"none at {stamps[int(missing.argmax())]}",
                 fix="add rows with these covariates (targets empty), or give them with --future FILE",
             )
 
 
 def _tidy(
-    task: Forecasting, extended: list[tuple[Series, int]], point: Array, quantiles: Array, table: SeriesTable
+    task: Forecasting, extended: list[Extended], point: Array, quantiles: Array, table: SeriesTable
 ) -> pd.DataFrame:
     names, levels = task.features.targets, task.config.quantiles
     frames = []
-    for s, (series, rows) in enumerate(extended):
+    for s, (series, _, stamps) in enumerate(extended):
+        dated = isinstance(stamps, pd.DatetimeIndex)
         for o, name in enumerate(names):
-            columns: dict[str, Any] = {table.roles.time or "step": _local(series.stamps[rows:], table.zone)}
+            columns: dict[str, Any] = {(table.roles.time or "time") if dated else "step": _local(stamps, table.zone)}
             columns |= {table.roles.id: series.id} if table.roles.id else {}
             columns |= {"target": name} if len(names) > 1 else {}
             columns["forecast"] = point[:, s, o]
-            columns |= {f"q{100 * level:g}": quantiles[:, s, o, q] for q, level in enumerate(levels)}
+            columns |= {_quantile(level): quantiles[:, s, o, q] for q, level in enumerate(levels)}
             frames.append(pd.DataFrame(columns))
     return pd.concat(frames, ignore_index=True)
+
+
+def _quantile(level: float) -> str:
+    return f"q{100 * level:g}"
+
+
+def _brief(task: Forecasting, forecast: pd.DataFrame) -> list[str]:
+    """The columns that fit a terminal: what is forecast, and the two widest intervals."""
+    levels = task.config.quantiles
+    shown = {_quantile(level) for level in (*levels[:2], *levels[-2:])}
+    hidden = {_quantile(level) for level in levels} - shown
+    return [column for column in forecast.columns if column not in hidden]
 
 
 def _local(stamps: pd.Index, zone: str | None) -> pd.Index:

@@ -148,6 +148,10 @@ class Forecasting(Task):
             raise RuntimeError("this task was restored without data: call reopen(source, purpose) first")
         return self._windows
 
+    def has(self, part: Part) -> bool:
+        """Whether there are windows in a part."""
+        return self._windows is not None and len(self._windows.origins.get(part, ())) > 0
+
     @property
     def season(self) -> int:
         """The likeliest season in steps; 1 where none is known."""
