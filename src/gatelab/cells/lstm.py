@@ -73,7 +73,7 @@ def lstm_step_backward(
 
 
 def lstm_state_gradient(gates: LSTMGates, dstate: LSTMState) -> LSTMState:
-    """What a change of h' or c' does to the loss in all: c' is used twice, by the next step and by h' = o ⊙ tanh(c')."""
+    """What a change of h' or c' does to the loss in all: the next step uses c', and so does h' = o ⊙ tanh(c')."""
     return LSTMState(h=dstate.h, c=dstate.c + dstate.h * gates.o * tanh_slope(gates.tanh_c))  # (B, H) each
 
 
