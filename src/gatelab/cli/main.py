@@ -34,12 +34,17 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "compare": Command("gatelab.cli.compare", "RNN, LSTM or GRU? Train, score and compare them on your data"),
+    "fit": Command("gatelab.cli.fit", "train one model and score it beside simple baselines"),
+    "predict": Command("gatelab.cli.predict", "what a trained model says about new data, such as the next steps"),
+    "evaluate": Command("gatelab.cli.evaluate", "score a trained model on other data, or train it again in a backtest"),
+    "update": Command("gatelab.cli.update", "go on training a model with new rows"),
     "data": Command("gatelab.cli.data", "list, get and look at data sets and files"),
 }
 
 _EXAMPLES = """\
   gatelab compare forecasting co2_weekly --budget quick
   gatelab compare forecasting my.csv --target load --horizon 24
+  gatelab predict runs/compare-forecasting-my
   gatelab data show my.csv
 """
 

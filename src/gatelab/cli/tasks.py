@@ -7,15 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gatelab.cli.console import say
+from gatelab.cli.console import say, say_table
 from gatelab.cli.parsing import Group
 from gatelab.core.config import ModelConfig, TrainingConfig
 from gatelab.core.errors import GatelabError, InputError, RunError
 from gatelab.core.files import read_json, write_json
+from gatelab.core.task import Evaluation, Task
+from gatelab.report.text import number
 from gatelab.tasks import TASKS
 from gatelab.training.runs import Run
 
-SOURCE = "source.json"
+SOURCE, SHOWN_METRICS = "source.json", 6
 
 MODEL = Group("model", ModelConfig)
 TRAINING = Group(
@@ -99,3 +101,13 @@ def remembered_source(folder: Path) -> str:
 def plain(value: Any) -> Any:
     """Numbers that are not finite as None, for JSON."""
     return json.loads(json.dumps(value), parse_constant=lambda _: None)
+
+
+def say_scores(task: Task, scored: Mapping[str, Evaluation]) -> None:
+    """Prints the first metrics of each method, the best on top."""
+    first, shown = task.metrics[0], task.metrics[:SHOWN_METRICS]
+    sign = 1 if first.goal == "min" else -1
+    order = sorted(scored, key=lambda name: sign * scored[name].metrics[first.name])
+    columns = ["", *(f"{metric.name} [{metric.unit}]" if metric.unit else metric.name for metric in shown)]
+    rows = [[name, *(number(scored[name].metrics.get(metric.name)) for metric in shown)] for name in order]
+    say_table(columns, rows, right=columns[1:])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gatelab.core.config import from_dict
+from gatelab.core.config import TrainingConfig, from_dict
 from gatelab.core.errors import RunError
 from gatelab.core.random import integer_seed
 from gatelab.core.task import Task
@@ -49,3 +50,15 @@ def load(folder: str | Path, device: str = "cpu") -> Loaded:
             fix=f"use gatelab {run.manifest['gatelab']}, which wrote them, or train again",
         ) from error
     return Loaded(task, model.eval(), run)
+
+
+def update_settings(training: TrainingConfig, epochs: int = 5, learning_rate: float | None = None) -> TrainingConfig:
+    """How to go on training with new rows: briefly, in smaller steps, so that they refine the weights.
+
+    Args:
+        training: of the model to update.
+        epochs: passes over the new rows, at most.
+        learning_rate: step size; a tenth of the first training's by default.
+    """
+    rate = learning_rate if learning_rate is not None else training.learning_rate / 10
+    return replace(training, epochs=epochs, learning_rate=rate, max_steps=None, max_seconds=None, device="cpu")

@@ -20,11 +20,9 @@ from gatelab.core.files import writable_folder
 from gatelab.tasks.forecasting.backtest import backtest
 from gatelab.tasks.forecasting.config import ForecastingConfig
 from gatelab.tasks.forecasting.task import Forecasting
-from gatelab.tasks.loading import load
+from gatelab.tasks.loading import load, update_settings
 from gatelab.training import fit
 
-UPDATE_RATE = 0.1
-"""Step size of an update, as a share of the first training's: new rows shall refine the weights, not replace them."""
 _BY_DATA = ("epochs", "batch_size")
 """Training settings that depend on the size of the data where they are left None."""
 
@@ -203,8 +201,7 @@ class Forecaster(BaseEstimator):
         check_is_fitted(self, "model_")
         model, before = self._run
         task = self.task_.reopen(X, "update")
-        rate = learning_rate if learning_rate is not None else before.learning_rate * UPDATE_RATE
-        training = dataclasses.replace(before, epochs=epochs, learning_rate=rate)
+        training = update_settings(before, epochs, learning_rate)
         weights = self.model_.state_dict()
         fitted = fit(task, model, training, seed=self.seed, folder=self._folder(folder), initial=weights)
         self._adopt(task, fitted.model, fitted.history, fitted.folder, X)

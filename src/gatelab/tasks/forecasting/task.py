@@ -303,6 +303,13 @@ class Forecasting(Task):
         """The steps after the last observed target of each series: see ``predict_unseen``."""
         return predict_unseen(self, model, source, future)
 
+    @staticmethod
+    def backtest(source: Any, config: ForecastingConfig, model: ModelConfig, training: Any, **how: Any) -> Any:
+        """Trains and scores at successive origins: see ``gatelab.tasks.forecasting.backtest``."""
+        from gatelab.tasks.forecasting.backtest import backtest  # which opens tasks itself
+
+        return backtest(source, config, model, training, **how)
+
 
 def _unit(features: Features) -> str:
     return features.targets[0] if len(features.targets) == 1 else ""
