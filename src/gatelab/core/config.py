@@ -195,3 +195,24 @@ def _several(value: Any, hint: Any) -> Any:
     options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     several = any(typing.get_origin(option) is tuple for option in options)
     return [value] if several and isinstance(value, (str, int, float)) else value
+
+
+def changes(config: Any) -> dict[str, Any]:
+    """The fields that differ from their defaults, ``None`` included: what identifies a configuration over versions.
+
+    A field that a later version adds, at its default, changes nothing here. That holds as long as defaults stay as
+    they are: ``tests/core/test_config.py`` keeps them.
+    """
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            if inner := changes(value):
+                found[field.name] = inner
+        elif value != _default(field):
+            found[field.name] = _plain(value)
+    return found
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatelab.core.config import ModelConfig, TrainingConfig, changes, from_dict, from_options, to_dict
+from gatelab.core.errors import InputError
+from gatelab.data.roles import Roles
+from gatelab.tasks.forecasting.config import ForecastingConfig
+
+
+@given(
+    st.builds(
+        TrainingConfig,
+        epochs=st.integers(1, 100),
+        patience=st.none() | st.integers(1, 20),
+        clip_norm=st.none() | st.floats(0.1, 10),
+        max_seconds=st.none() | st.floats(1, 100),
+        learning_rate=st.floats(1e-5, 1.0),
+    )
+)
+def test_a_configuration_comes_back_from_its_dictionary(config):
+    assert from_dict(TrainingConfig, json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_nested_configurations_come_back_too():
+    config = ForecastingConfig(Roles(target=("a", "b"), past=("*",), missing=("-200",)), horizon=3, split=(0.5, 0.5))
+    assert from_dict(ForecastingConfig, json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_a_name_that_is_not_a_setting_is_refused_with_the_nearest():
+    with pytest.raises(InputError, match="did you mean learning_rate"):
+        from_dict(TrainingConfig, {"lerning_rate": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("kind", "bad"),
+    [
+        (ModelConfig, {"hidden_size": 0}),
+        (ModelConfig, {"num_layers": 0}),
+        (ModelConfig, {"dropout": 1.0}),
+        (TrainingConfig, {"epochs": 0}),
+        (TrainingConfig, {"batch_size": 0}),
+        (TrainingConfig, {"learning_rate": 0.0}),
+        (TrainingConfig, {"clip_norm": 0.0}),
+        (TrainingConfig, {"patience": 0}),
+        (TrainingConfig, {"max_seconds": -1.0}),
+        (ForecastingConfig, {"horizon": 0}),
+        (ForecastingConfig, {"quantiles": (0.1, 0.9)}),
+        (ForecastingConfig, {"split": (0.7, -0.1, 0.2)}),
+    ],
+)
+def test_values_that_cannot_be_are_refused_by_name(kind, bad):
+    with pytest.raises(InputError) as caught:
+        kind(**bad)
+    assert "--" + next(iter(bad)).replace("_", "-") in str(caught.value)
+
+
+def test_flat_options_find_their_part():
+    config = from_options(ForecastingConfig, {"target": "y", "horizon": 4, "missing": ["-1", "-2"], "split": [8, 1, 1]})
+    assert config.roles.target == ("y",)
+    assert config.roles.missing == ("-1", "-2")
+    assert config.split == (8, 1, 1)
+    with pytest.raises(InputError, match="did you mean horizon"):
+        from_options(ForecastingConfig, {"horizn": 4})
+
+
+def test_changes_are_what_differs_from_the_defaults():
+    assert changes(TrainingConfig()) == {}
+    assert changes(TrainingConfig(patience=None, epochs=7)) == {"epochs": 7, "patience": None}
+    assert changes(ForecastingConfig(Roles(target=("y",)))) == {"roles": {"target": ["y"]}}
+
+
+def test_a_field_added_at_its_default_changes_nothing():
+    @dataclasses.dataclass(frozen=True)
+    class Later(TrainingConfig):
+        momentum: float = 0.9
+
+    assert changes(Later(epochs=3)) == changes(TrainingConfig(epochs=3))
+
+
+def test_defaults_are_kept():
+    """Records are known by what differs from these. A new default needs a new name, or the records run again."""
+    assert to_dict(ModelConfig()) == {
+        "cell": "gru",
+        "hidden_size": 32,
+        "num_layers": 1,
+        "dropout": 0.0,
+        "bidirectional": False,
+        "reset_after": True,
+        "init": "torch",
+    }
+    assert to_dict(TrainingConfig()) == {
+        "epochs": 50,
+        "batch_size": 64,
+        "optimizer": "adam",
+        "learning_rate": 3e-3,
+        "weight_decay": 0.0,
+        "schedule": "cosine",
+        "warmup_steps": 0,
+        "clip_norm": 1.0,
+        "patience": 8,
+        "precision": "float32",
+        "device": "cpu",
+        "threads": 1,
+        "checkpoint_seconds": 30.0,
+        "tensorboard": False,
+    }
+    assert to_dict(ForecastingConfig()) == {
+        "roles": {"target": [], "future": [], "missing": [], "duplicates": "error"},
+        "split": [0.7, 0.1, 0.2],
+        "normalise": "auto",
+        "highway": True,
+        "quantiles": [0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975],
+        "point": "median",
+        "metric": "auto",
+    }
