@@ -7,7 +7,7 @@ import gatelab
 
 
 def test_importing_gatelab_loads_nothing_heavy():
-    heavy = "torch pandas matplotlib sklearn statsmodels scipy rich tyro joblib".split()
+    heavy = ["torch", "pandas", "matplotlib", "sklearn", "statsmodels", "scipy", "rich", "tyro", "joblib"]
     code = f"import gatelab, sys; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
