@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,13 +9,17 @@ from typing import Any
 
 from tyro.conf import Positional
 
-from gatelab.cli.console import out, say, say_json
-from gatelab.cli.parsing import parse
+from gatelab.cli.console import out, say_json
+from gatelab.cli.parsing import parse_groups
+from gatelab.cli.tasks import remember_source, take_task, task_group
 from gatelab.core.config import ModelConfig
-from gatelab.core.errors import InputError, RunError
-from gatelab.tasks import TASKS
+from gatelab.core.errors import RunError
 
 _TEXT = "Compares cells at equal budgets, with several seeds, beside simple baselines, and keeps the best model."
+_EXAMPLES = (
+    "gatelab compare forecasting co2_weekly --budget quick",
+    "gatelab compare forecasting my.csv --target load --horizon 24 --out runs/load",
+)
 
 
 @dataclass(frozen=True)
@@ -58,17 +61,14 @@ def main(argv: Sequence[str]) -> int:
         InputError: no such task, or an option that cannot be used.
         RunError: not one trial finished.
     """
-    if not argv or argv[0] in ("--help", "-h"):
-        say(f"usage: gatelab compare TASK DATA …\n\n{_TEXT}\n\ntasks: {', '.join(TASKS)}",
-            "\n`gatelab compare TASK --help` shows the options.") if argv else None  # fmt: skip
-        if not argv:
-            raise InputError("gatelab compare needs a task", expected=f"one of {', '.join(TASKS)}",
-                             fix="try: gatelab compare forecasting co2_weekly")  # fmt: skip
+    taken = take_task(argv, command="compare", description=_TEXT, example=_EXAMPLES[0])
+    if taken is None:
         return 0
-    task, *words = argv
-    fields: list[Any] = [("options", Options), ("config", TASKS[task].Config)]
-    chosen = parse(dataclasses.make_dataclass("Compare", fields), words, command=f"compare {task}", description=_TEXT)
-    return _compare(task, chosen.options, chosen.config, shlex.join(["gatelab", "compare", *argv]))
+    task, words = taken
+    options, (config,) = parse_groups(
+        Options, [task_group(task)], words, command=f"compare {task}", description=_TEXT, examples=_EXAMPLES
+    )
+    return _compare(task, options, config, shlex.join(["gatelab", "compare", *argv]))
 
 
 def _compare(task: str, options: Options, config: Any, command: str) -> int:
@@ -78,6 +78,8 @@ def _compare(task: str, options: Options, config: Any, command: str) -> int:
     own = ("json", "layers", "dropout")
     values = {name: value for name, value in vars(options).items() if name not in own}
     comparison = compare(task, **values, model=common, config=config, quiet=False, command=command)
+    if comparison.best is not None:
+        remember_source(comparison.best, options.data)
     say_json(dict(comparison.results)) if options.json else comparison.show(out)
     if comparison.best is None and not any(cell["finished"] for cell in comparison.results["cells"].values()):
         failed = comparison.results["failed"]

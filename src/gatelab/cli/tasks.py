@@ -15,7 +15,6 @@ from gatelab.core.files import read_json, write_json
 from gatelab.core.task import Evaluation, Task
 from gatelab.report.text import number
 from gatelab.tasks import TASKS
-from gatelab.training.runs import Run
 
 SOURCE, SHOWN_METRICS = "source.json", 6
 
@@ -57,6 +56,8 @@ def run_folder(folder: Path) -> Path:
     Raises:
         RunError: it is neither.
     """
+    from gatelab.training.runs import Run  # brings torch
+
     if Run.exists(folder):
         return folder
     if Run.exists(folder / "best"):
