@@ -86,3 +86,10 @@ def test_a_fingerprint_follows_the_data_and_nothing_else():
     used = open_task()
     used.cache = torch.rand(3)
     assert fingerprint(used) == first
+
+
+def test_a_trial_is_known_by_what_sets_it_apart():
+    old = Trial("train", "gru", 1, {"model": {"hidden_size": 8}}, {"model": {"hidden_size": 8}})
+    later = Trial("train", "gru", 1, {"model": {"hidden_size": 8, "zoneout": 0.0}}, {"model": {"hidden_size": 8}})
+    assert old.id == later.id
+    assert old.id != Trial("train", "gru", 2, {}, {"model": {"hidden_size": 8}}).id

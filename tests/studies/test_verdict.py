@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gatelab.core.task import Metric
-from gatelab.studies.verdict import verdict
+from gatelab.studies.verdict import headline, verdict
 
 MAE = Metric("MAE", unit="°C")
 ACCURACY = Metric("accuracy", goal="max")
@@ -88,3 +88,25 @@ def test_five_noisy_seeds_of_equal_cells_seldom_name_a_winner():
         cells = {name: dict(enumerate(rng.normal(1.0, 0.05, 5))) for name in ("rnn", "lstm", "gru")}
         named += "is best" in verdict(MAE, cells, {}, []) or " beats " in verdict(MAE, cells, {}, [])
     assert named <= 200 * 0.05 + 3 * np.sqrt(200 * 0.05 * 0.95)
+
+
+def test_the_headline_is_one_plain_sentence():
+    rnn, lstm, gru = around(2.0), around(1.5, seed=1), around(1.501, seed=2)
+    assert headline(MAE, {"rnn": rnn, "gru": gru}, {}) == "GRU is best."
+    assert headline(MAE, {"lstm": lstm, "gru": gru}, {}) == "No difference found between LSTM and GRU."
+    assert headline(MAE, {"rnn": rnn, "lstm": lstm, "gru": gru}, {"naive": 3.0}) == (
+        "No difference found between LSTM and GRU; they beat the best baseline, naive, by 50 %."
+    )
+    assert headline(MAE, {"lstm": lstm, "gru": gru}, {"naive": 1.5003}) == (
+        "No difference found between LSTM and GRU, nor from the best baseline, naive."
+    )
+    assert headline(MAE, {"rnn": rnn, "gru": gru}, {"naive": 1.5003}) == (
+        "GRU is best, but not found to beat the best baseline, naive."
+    )
+    assert headline(MAE, {"rnn": rnn, "gru": gru}, {"linear": 1.2}) == (
+        "The baseline linear wins: it beats the best cell, GRU, by 25 %."
+    )
+    assert headline(MAE, {"lstm": {1: 1.5}, "gru": {1: 1.4}}, {"naive": 2.0}) == (
+        "GRU did best; it beats the best baseline, naive, by 30 %."
+    )
+    assert headline(MAE, {"gru": {}}, {}).startswith("No cell finished")

@@ -54,3 +54,5 @@ class Page:
     """A few labelled numbers shown beside the verdict."""
     sections: Sequence[Section] = ()
     footer: str = ""
+    details: str = ""
+    """The verdict at length, with its numbers: a paragraph below it."""

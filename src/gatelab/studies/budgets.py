@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from gatelab.cells.cell import CELLS
 from gatelab.core.config import ModelConfig, TrainingConfig
-from gatelab.core.errors import InputError
+from gatelab.core.errors import InputError, nearest
 from gatelab.core.task import Task
 from gatelab.studies.verdict import called, listed
 
@@ -17,13 +18,6 @@ TOLERANCE = 0.02
 REFERENCE = "gru"
 """Where nobody names a number of parameters, the budget is what this cell has at the budget's hidden size."""
 
-# What a cell name in a study stands for.
-CELLS: Mapping[str, Mapping[str, object]] = {
-    "rnn": {"cell": "rnn"},
-    "lstm": {"cell": "lstm"},
-    "gru": {"cell": "gru"},
-    "gru_reset_before": {"cell": "gru", "reset_after": False},
-}
 _BASIC = ("rnn", "lstm", "gru")
 
 
@@ -90,8 +84,6 @@ def check_cells(cells: Iterable[str]) -> tuple[str, ...]:
     Raises:
         InputError: one does not exist, or there is none.
     """
-    from gatelab.core.errors import nearest
-
     chosen = tuple(dict.fromkeys(cell.strip().lower() for cell in cells))
     for cell in chosen:
         if cell not in CELLS:
@@ -105,9 +97,9 @@ def check_cells(cells: Iterable[str]) -> tuple[str, ...]:
     return chosen
 
 
-def of_cell(cell: str, base: ModelConfig, **changes: object) -> ModelConfig:
-    """``base`` with the named cell in it."""
-    return replace(base, **{**CELLS[cell], **changes})  # type: ignore[arg-type]
+def of_cell(cell: str, base: ModelConfig, hidden_size: int) -> ModelConfig:
+    """``base`` with the named cell of this size in it."""
+    return replace(base, cell=cell, hidden_size=hidden_size)
 
 
 class Sizes:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from gatelab.core.config import ModelConfig, to_dict
+from gatelab.core.config import ModelConfig, changes, to_dict
 from gatelab.core.task import Task
 from gatelab.report.page import Page
 from gatelab.studies import tuning
@@ -18,6 +18,8 @@ from gatelab.studies.measure import TaskMeasure
 from gatelab.studies.study import Records, Study
 from gatelab.studies.summary import summarise
 from gatelab.studies.trials import Record, Store, Trial
+
+Plain = Callable[[Any], dict[str, Any]]  # a configuration as plain values: the whole, or what sets it apart
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,11 @@ class Comparing(Study):
 
     def settings(self) -> dict[str, Any]:
         """All that results depend on, but for cells and seeds."""
-        own = ("cell", "hidden_size", "reset_after")  # what a cell brings, or is solved for
+        own = ("cell", "hidden_size")  # what a cell brings, or is solved for
         return {
-            **self._common,
-            "training": to_dict(self.training),
-            "model": {name: value for name, value in to_dict(self.plan.base).items() if name not in own},
+            **self._common(changes),
+            "training": changes(self.training),
+            "model": {name: value for name, value in changes(self.plan.base).items() if name not in own},
             "parameters": self.parameters,
             "tune": self.plan.tune,
             "learning_rates": [] if self.plan.tune else list(self.plan.budget.learning_rates),
@@ -90,7 +92,7 @@ class Comparing(Study):
 
     def trials(self, records: Records) -> Sequence[Trial]:
         """Baselines and tuning first; a cell's own trials once its tuning is done."""
-        wanted = [Trial("baseline", name, 0, {**self._common, "baseline": name}) for name in self.task.baselines()]
+        wanted = [self._baseline(name) for name in self.task.baselines()]
         for cell in self.plan.cells:
             tries, complete = self.tries(cell, records)
             wanted += [self._trial("tune", cell, tuning.TUNING_SEED, setting) for setting in tries]
@@ -145,11 +147,17 @@ class Comparing(Study):
 
     # ---- trials ----------------------------------------------------------------------------------------------
 
-    @cached_property
-    def _common(self) -> dict[str, Any]:
-        return {"task": self.task.name, "task_config": to_dict(self.task.config), "data": self.data}
+    def _common(self, plain: Plain) -> dict[str, Any]:
+        return {"task": self.task.name, "task_config": plain(self.task.config), "data": self.data}
+
+    def _baseline(self, name: str) -> Trial:
+        whole, apart = ({**self._common(plain), "baseline": name} for plain in (to_dict, changes))
+        return Trial("baseline", name, 0, whole, apart)
 
     def _trial(self, kind: str, cell: str, seed: int, setting: tuning.Setting) -> Trial:
         medians = {"medians": list(setting.medians)} if setting.medians else {}
-        configuration = {**self._common, "model": to_dict(setting.model), "training": to_dict(setting.training)}
-        return Trial(kind, cell, seed, {**configuration, **medians})
+        whole, apart = (
+            {**self._common(plain), "model": plain(setting.model), "training": plain(setting.training), **medians}
+            for plain in (to_dict, changes)
+        )
+        return Trial(kind, cell, seed, whole, apart)

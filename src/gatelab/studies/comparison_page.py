@@ -13,7 +13,7 @@ from gatelab.report.page import Code, Figure, Page, Section
 from gatelab.report.text import number
 from gatelab.studies.progress import duration
 from gatelab.studies.summary import of
-from gatelab.studies.tables import cost_table, difference_table, failure_table, score_table
+from gatelab.studies.tables import best_baseline, cost_table, difference_table, failure_table, score_table
 from gatelab.studies.trials import Record, Store
 from gatelab.studies.tuning import best_so_far, criterion_curve
 from gatelab.studies.verdict import called
@@ -29,7 +29,7 @@ def comparison_page(study: Comparing, results: Mapping[str, Any], records: Recor
     trained = {cell: [r for r in of(records, "train", cell) if r.ok] for cell in study.plan.cells}
     sections = [
         _scores(results),
-        *study.task.sections(_evaluations(records, store)),
+        *study.task.sections(_evaluations(study.plan.cells, records, store)),
         *_learning_curves(study, trained),
         Section("What it cost", [cost_table(results)]),
         *([Section("What did not finish", [failure_table(results)])] if results["failed"] else []),
@@ -39,7 +39,8 @@ def comparison_page(study: Comparing, results: Mapping[str, Any], records: Recor
     ]
     title = f"{' or '.join(called(cell) for cell in study.plan.cells)}? {study.task.name.capitalize()}"
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-    return Page(title, results["verdict"], _facts(results, records), sections, f"Made by gatelab. {versions}.")
+    footer = f"Made by gatelab. {versions}."
+    return Page(title, results["headline"], _facts(results, records), sections, footer, results["verdict"])
 
 
 def _facts(results: Mapping[str, Any], records: Records) -> list[tuple[str, str]]:
@@ -56,17 +57,25 @@ def _scores(results: Mapping[str, Any]) -> Section:
     better = "less" if metric["goal"] == "min" else "more"
     unit = f" ({metric['unit']})" if metric["unit"] else ""
     parts: list[Any] = [f"Compared by {metric['name']}: {metric['text'] or 'see the table'}; {better} is better."]
-    rows = []
+    rows: list[tuple] = []
     for cell in results["cells"].values():
         if score := cell["test"][metric["name"]]:
             low, high = score["low"], score["high"]
             rows.append((cell["title"], score["mean"], low, high, list(score["values"].values())))
-    rows += [(name, value, None, None, ()) for name, baseline in results["baselines"].items()
-             if (value := baseline["test"][metric["name"]]) is not None]  # fmt: skip
+    baselines = [(name, value, None, None, ()) for name, baseline in results["baselines"].items()
+                 if (value := baseline["test"][metric["name"]]) is not None]  # fmt: skip
+    best = [row for row in baselines if row[0] == best_baseline(results)]
+    axis, dots = (
+        f"{metric['name']}{unit} on the test part",
+        "A dot for each seed; the bar is the 95 % interval of the mean.",
+    )
     if rows:
-        svg = plots.interval_chart(rows, xlabel=f"{metric['name']}{unit} on the test part")
-        parts.append(Figure(svg, "A dot for each seed; the bar is the 95 % interval of the mean.",
-                            "Scores of cells and baselines"))  # fmt: skip
+        svg = plots.interval_chart([*rows, *best], xlabel=axis)
+        beside = " Beside them the best baseline." if best else ""
+        parts.append(Figure(svg, dots + beside, "Scores of the cells and of the best baseline"))
+    if len(baselines) > 1:
+        svg = plots.interval_chart([*rows, *baselines], xlabel=axis)
+        parts.append(Figure(svg, "The same, beside every baseline.", "Scores of cells and baselines"))
     parts.append(score_table(results))
     if results["differences"] or results["against_baselines"]:
         parts.append(difference_table(results))
@@ -77,14 +86,14 @@ def _scores(results: Mapping[str, Any]) -> Section:
     return Section("How well", parts)
 
 
-def _evaluations(records: Records, store: Store) -> dict[str, list[Evaluation]]:
-    """Test results of every cell and baseline, for the task's own sections; records without arrays are left out."""
-    evaluations: dict[str, list[Evaluation]] = {}
+def _evaluations(cells: Sequence[str], records: Records, store: Store) -> dict[str, list[Evaluation]]:
+    """Test results by name, cells first, for the task's own sections; records without arrays are left out."""
+    evaluations: dict[str, list[Evaluation]] = {called(cell): [] for cell in cells}
     for record in sorted(records.values(), key=lambda r: r.seed):
         if record.ok and record.kind != "tune" and (arrays := store.arrays(record.id)):
             evaluation = Evaluation(record.measures["test"], arrays, record.measures["items"])
-            evaluations.setdefault(record.label, []).append(evaluation)
-    return evaluations
+            evaluations.setdefault(called(record.label), []).append(evaluation)
+    return {name: found for name, found in evaluations.items() if found}
 
 
 def _learning_curves(study: Comparing, trained: Mapping[str, Sequence[Record]]) -> list[Section]:

@@ -11,7 +11,8 @@ from gatelab.core.config import ModelConfig, TrainingConfig
 from gatelab.core.files import write_text
 from gatelab.core.task import Evaluation, Part, Task
 from gatelab.report import Code, Figure, Page, Section, plots, render
-from gatelab.studies.verdict import beside_baselines, called
+from gatelab.studies.standing import Standing
+from gatelab.studies.verdict import beside_baseline, called
 from gatelab.training import Fitted, fit
 from gatelab.training.events import Listener
 from gatelab.training.progress import duration
@@ -41,7 +42,7 @@ class Single:
         scores = {name: found.metrics[self._first] for name, found in self.baselines.items()}
         if not scores:
             return f"{reached} on the {self.part} part."
-        return f"{reached} on the {self.part} part. {beside_baselines(metric, values, scores)[0]}"
+        return f"{reached} on the {self.part} part. {beside_baseline(Standing.of(metric, values, scores))}"
 
     @property
     def _first(self) -> str:

@@ -16,7 +16,7 @@ from gatelab.studies import tuning
 from gatelab.studies.progress import title
 from gatelab.studies.statistics import Difference, against, estimate, pairwise
 from gatelab.studies.trials import Record
-from gatelab.studies.verdict import called, verdict
+from gatelab.studies.verdict import called, headline, verdict
 from gatelab.studies.worker import versions
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def summarise(study: Comparing, records: Records) -> dict[str, Any]:
         "data": study.data,
         "notes": list(study.task.notes),
         "metrics": [asdict(metric) for metric in metrics],
+        "headline": headline(first, scores, marks),
         "verdict": verdict(first, scores, marks, failed),
         "cells": {cell: _cell(study, cell, rows, metrics, level) for cell, rows in trained.items()},
         "baselines": {name: _baseline(record, metrics) for name, record in baselines.items()},

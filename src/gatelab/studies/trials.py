@@ -34,11 +34,15 @@ class Trial:
     seed: int
     configuration: Mapping[str, Any]
     """JSON values only; with ``kind`` and ``seed`` everything that the result depends on."""
+    identity: Mapping[str, Any] | None = None
+    """What sets the configuration apart (see ``core.config.changes``), so that a setting that a later version adds
+    does not make another trial of this one; none: the whole configuration."""
 
     @cached_property
     def id(self) -> str:
         """Twelve hexadecimal digits that are the same wherever the same thing is to be done."""
-        identity = [self.kind, self.seed, self.configuration]
+        known_by = self.configuration if self.identity is None else self.identity
+        identity = [self.kind, self.seed, known_by]
         text = json.dumps(identity, sort_keys=True, ensure_ascii=False, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -4,13 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from gatelab.cells.cell import CELLS
 from gatelab.core.task import Metric
 from gatelab.report.text import number
-from gatelab.studies.statistics import Difference, Estimate, Values, against, estimate, pairwise
+from gatelab.studies.standing import Standing
+from gatelab.studies.statistics import Difference, Estimate, Values
 
 SMALL_PERCENT = 1.0
 """A difference below this is called small, however sure it is."""
-NAMES = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}
+_NOTHING = "No cell finished a single trial, so there is nothing to compare."
+
+
+def headline(metric: Metric, cells: Mapping[str, Values], baselines: Mapping[str, float]) -> str:
+    """The verdict in one plain sentence: no intervals, one number at most."""
+    standing = Standing.of(metric, cells, baselines)
+    if not standing.means:
+        return _NOTHING
+    leader, group = called(standing.leader), listed([called(cell) for cell in [standing.leader, *standing.tied]])
+    baseline = f"the best baseline, {standing.baseline}"
+    if standing.news == "worse":
+        return f"The baseline {standing.baseline} wins: it beats the best cell, {leader},{_by(standing)}."
+    if standing.single or not standing.others:
+        among, subject = f"{leader} did best" if standing.others else f"{leader} was trained", "it"
+    elif standing.tied:
+        among, subject = f"No difference found between {group}", "they"
+    else:
+        among, subject = f"{leader} is best", "it"
+    if standing.news == "same":
+        return f"{among}, nor from {baseline}." if standing.tied else f"{among}, but not found to beat {baseline}."
+    verb = "beats" if subject == "it" else "beat"
+    return f"{among}; {subject} {verb} {baseline},{_by(standing)}." if standing.baseline else f"{among}."
 
 
 def verdict(metric: Metric, cells: Mapping[str, Values], baselines: Mapping[str, float], failed: Sequence[str]) -> str:
@@ -22,67 +45,53 @@ def verdict(metric: Metric, cells: Mapping[str, Values], baselines: Mapping[str,
         baselines: test results of each baseline.
         failed: the trials that failed or hung, for people.
     """
-    cells = {cell: values for cell, values in cells.items() if values}
-    if not cells:
-        return " ".join(["No cell finished a single trial, so there is nothing to compare.", *_failures(failed)])
-    sentences = [among_cells(metric, cells)]
-    if baselines:
-        about_baseline, bad_news = beside_baselines(metric, cells, baselines)
-        sentences.insert(0 if bad_news else 1, about_baseline)
-    if max(map(len, cells.values())) == 1:
+    standing = Standing.of(metric, cells, baselines)
+    if not standing.means:
+        return " ".join([_NOTHING, *_failures(failed)])
+    sentences = [among_cells(standing)]
+    if standing.baseline is not None:
+        bad_news = standing.news in ("same", "worse")
+        sentences.insert(0 if bad_news else 1, beside_baseline(standing))
+    if standing.single:
         sentences.append("With one seed no interval can be given: what looks better may be luck. Run more seeds.")
     return " ".join([*sentences, *_failures(failed)])
 
 
-def among_cells(metric: Metric, cells: Mapping[str, Values]) -> str:
+def among_cells(standing: Standing) -> str:
     """Which cell is best, which cannot be told apart from it, which are worse."""
-    means = {cell: estimate(list(values.values())) for cell, values in cells.items()}
-    order = sorted(means, key=lambda cell: means[cell].mean, reverse=metric.goal == "max")
-    best, others = order[0], order[1:]
-    reached = f"{metric.name} {amount(means[best], metric.unit)}"
-    if not others:
-        return f"{called(best)} reaches {reached}."
-    gaps = {d.b if d.a == best else d.a: d.seen_from(best) for d in pairwise(cells) if best in (d.a, d.b)}
-    tied = [cell for cell in others if cell not in gaps or not gaps[cell].found]
-    beaten = [cell for cell in others if cell not in tied]
-    if not any(gap.p is not None for gap in gaps.values()):
-        rest = ", ".join(f"{called(cell)} {number(means[cell].mean)}" for cell in others)
-        return f"{called(best)} has the best {reached} ({rest})."
-    worse = listed([f"{called(cell)} by {size(gaps[cell], metric)}" for cell in beaten])
+    metric, leads, means = standing.metric, standing.leads, standing.means
+    best, tied, beaten = called(standing.leader), standing.tied, standing.beaten
+    reached = f"{metric.name} {amount(means[standing.leader], metric.unit)}"
+    if not standing.others:
+        return f"{best} reaches {reached}."
+    if not standing.tested:
+        rest = ", ".join(f"{called(cell)} {number(means[cell].mean)}" for cell in standing.others)
+        return f"{best} has the best {reached} ({rest})."
+    worse = listed([f"{called(cell)} by {size(leads[cell], metric)}" for cell in beaten])
     if not tied:
-        return f"{called(best)} is best: {reached}; it beats {worse}.{_small([gaps[cell] for cell in beaten])}"
-    shown = listed([f"{called(cell)}: {size(gaps[cell], metric)}" for cell in tied if cell in gaps])
+        return f"{best} is best: {reached}; it beats {worse}.{_small([leads[cell] for cell in beaten])}"
+    shown = listed([f"{called(cell)}: {size(leads[cell], metric)}" for cell in tied if cell in leads])
     sentence = (
-        f"No difference found between {listed([called(cell) for cell in [best, *tied]])}: {called(best)} has the best "
+        f"No difference found between {listed([best, *map(called, tied)])}: {best} has the best "
         f"mean, {reached}, but its lead is within what chance in training explains ({shown})."
     )
-    return sentence + (f" {called(best)} beats {worse}.{_small([gaps[c] for c in beaten])}" if beaten else "")
+    return sentence + (f" {best} beats {worse}.{_small([leads[cell] for cell in beaten])}" if beaten else "")
 
 
-def beside_baselines(metric: Metric, cells: Mapping[str, Values], baselines: Mapping[str, float]) -> tuple[str, bool]:
-    """How the cells stand to the best baseline, and whether that is bad news for them.
-
-    The baseline that is best on the test part is taken: the choice that is hardest on the networks.
-    """
-    pick = min if metric.goal == "min" else max
-    name = pick(baselines, key=lambda key: baselines[key])
-    gaps = {d.a: d for d in against(cells, name, baselines[name])}
-    best = pick(cells, key=lambda cell: estimate(list(cells[cell].values())).mean)
-    gap, stated = gaps[best], f"{name} ({metric.name} {number(baselines[name])}{_unit(metric.unit)})"
-    ahead = gap.units.mean != 0 and not _wins(gap, metric)
+def beside_baseline(standing: Standing) -> str:
+    """How the leader stands to the best baseline, and which cells do not beat it."""
+    metric, best, gap = standing.metric, called(standing.leader), standing.beside[standing.leader]
+    stated = f"{standing.baseline} ({metric.name} {number(standing.mark)}{_unit(metric.unit)})"
     if gap.p is None:
-        word = "is worse than" if ahead else "is better than"
-        return f"{called(best)} {word} the best baseline, {stated}, by {size(gap, metric)}.", ahead
-    if not gap.found:
-        return f"No difference found between {called(best)} and the best baseline, {stated}: {size(gap, metric)}.", True
-    if ahead:
-        return (
-            f"The baseline {stated} wins: better than the best cell, {called(best)}, by {size(gap, metric)}.",
-            True,
-        )
-    losing = [cell for cell, each in gaps.items() if not (each.found and _wins(each, metric))]
-    beats = f"{called(best)} beats the best baseline, {stated}, by {size(gap, metric)}"
-    return beats + (f"; {listed([called(cell) for cell in losing])} not." if losing else "."), False
+        word = "worse" if standing.news == "worse" else "better"
+        return f"{best} is {word} than the best baseline, {stated}, by {size(gap, metric)}."
+    if standing.news == "same":
+        return f"No difference found between {best} and the best baseline, {stated}: {size(gap, metric)}."
+    if standing.news == "worse":
+        return f"The baseline {stated} wins: better than the best cell, {best}, by {size(gap, metric)}."
+    losing = [called(cell) for cell in standing.not_better]
+    beats = f"{best} beats the best baseline, {stated}, by {size(gap, metric)}"
+    return beats + (f"; {listed(losing)} not." if losing else ".")
 
 
 def size(difference: Difference, metric: Metric) -> str:
@@ -109,7 +118,7 @@ def amount(value: Estimate, unit: str = "", digits: int = 4) -> str:
 
 def called(name: str) -> str:
     """A cell's name as people write it."""
-    return NAMES.get(name, name)
+    return CELLS[name].title if name in CELLS else name
 
 
 def listed(words: Sequence[str]) -> str:
@@ -121,12 +130,13 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
+def _by(standing: Standing) -> str:
+    percent = standing.beside[standing.leader].percent
+    return "" if percent is None else f" by {number(abs(percent.mean), 2)} %"
+
+
 def _unit(unit: str) -> str:
     return f" {unit}" if unit else ""
-
-
-def _wins(gap: Difference, metric: Metric) -> bool:
-    return gap.units.mean < 0 if metric.goal == "min" else gap.units.mean > 0
 
 
 def _small(gaps: Sequence[Difference]) -> str:

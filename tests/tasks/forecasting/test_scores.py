@@ -78,7 +78,8 @@ def test_naive_error_falls_back_to_one_step_and_to_one():
 
 
 def test_the_metric_to_compare_by_comes_first():
-    assert scores.metrics_of(LEVELS, "kW", "CRPS")[0].name == "CRPS"
-    units = {metric.name: metric.unit for metric in scores.metrics_of(LEVELS, "kW", "MAE")}
-    assert units["MAE"] == "kW"
-    assert units["MASE"] == ""
+    assert scores.metrics_of(["load"], "CRPS")[0].name == "CRPS"
+    texts = {metric.name: metric.text for metric in scores.metrics_of(["load"], "MAE")}
+    assert texts["MAE"].endswith("in the units of load")
+    assert "units" not in texts["MASE"]
+    assert "units" not in scores.metrics_of(["a", "b"], "MAE")[0].text

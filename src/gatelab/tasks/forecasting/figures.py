@@ -150,7 +150,7 @@ def _by_horizon(task: Forecasting, results: Results, ranked: Sequence[str]) -> S
 
 
 def _worth_drawing(results: Results, ranked: Sequence[str]) -> list[str]:
-    """Whatever was trained with several seeds, and the best few of the rest: far baselines would flatten the picture."""
+    """What was trained with several seeds, and the best few of the rest: far baselines would flatten the picture."""
     single = [name for name in ranked if len(results[name]) == 1]
     return [name for name in ranked if name not in single or name in single[:_BASELINES]]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -34,6 +35,17 @@ class Division:
     def train_rows(self, table: SeriesTable) -> dict[str, int]:
         """Training rows of each series, by id."""
         return {s.id: stop for s, (_, stop) in zip(table.series, self.bounds["train"], strict=False)}
+
+
+def fingerprint(*tables: SeriesTable) -> str:
+    """Which data it is: a hash over names, stamps and values, whatever is made of them afterwards."""
+    hasher = hashlib.sha256()
+    for table in tables:
+        hasher.update(repr([(column.name, column.role, column.levels) for column in table.columns]).encode())
+        for series in table.series:
+            hasher.update(repr((series.id, len(series), str(series.stamps[0]), str(series.stamps[-1]))).encode())
+            hasher.update(np.ascontiguousarray(series.values).tobytes())
+    return hasher.hexdigest()[:32]
 
 
 def target_positions(table: SeriesTable) -> list[int]:

@@ -37,9 +37,10 @@ class Scored:
     naive_error: Array  # (N, O) MASE's denominator
 
 
-def metrics_of(levels: Sequence[float], unit: str, first: str) -> tuple[Metric, ...]:
-    """The metrics that ``score`` gives, the one to compare by in front."""
-    found = [Metric(name, "min", unit if name in _HAS_UNIT else "", text) for name, text in _TEXTS.items()]
+def metrics_of(targets: Sequence[str], first: str) -> tuple[Metric, ...]:
+    """The metrics that ``score`` gives, the one to compare by in front; tables know no units but the target's name."""
+    unit = f", in the units of {targets[0]}" if len(targets) == 1 else ""
+    found = [Metric(name, text=text + unit * (name in _HAS_UNIT)) for name, text in _TEXTS.items()]
     found.sort(key=lambda metric: metric.name != first)
     return tuple(found)
 

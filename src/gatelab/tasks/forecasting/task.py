@@ -39,10 +39,10 @@ class Forecasting(Task):
 
     def __init__(self, config: ForecastingConfig, features: Features, schema: Mapping[str, Any], notes: Sequence[str]):
         self.config, self.features, self.schema, self.notes = config, features, schema, list(notes)
-        self.metrics = scores.metrics_of(config.quantiles, _unit(features), _metric(config, features))
+        self.metrics = scores.metrics_of(features.targets, _metric(config, features))
         self._windows: Windows | None = None
         self._naive: dict[str, list[float]] = {}
-        self._digest = ""
+        self._data = ""
 
     # ---- from data to task, and back ----------------------------------------------------------------------------
 
@@ -87,11 +87,12 @@ class Forecasting(Task):
         notes = [*table.notes, *(test.notes if test is not None else ()), *said, _parts_note(windows)]
         task = cls(config, features, table.schema(), notes)
         task._adopt(windows, table, rows)
+        task._data = prepare.fingerprint(table, *([test] if test is not None else []))
         return task
 
     def _adopt(self, windows: Windows, table: SeriesTable, train_rows: Mapping[str, int]) -> None:
         """Takes the windows, and MASE's denominators from the training rows."""
-        self._windows, self._digest = windows, windows.digest()
+        self._windows = windows
         season = self.season
         at = prepare.target_positions(table)
         errors = {s.id: scores.naive_error(s.values[: train_rows[s.id], at], season) for s in table.series}
@@ -109,7 +110,7 @@ class Forecasting(Task):
         windows = prepare.make_windows(table, None, self.config, self.features, division)
         prepare.need_windows(windows, ("test",) if purpose == "evaluate" else ("train", "validation"))
         task = self.with_windows(windows)
-        task.notes, task._digest = [*table.notes, _parts_note(windows)], windows.digest()
+        task.notes, task._data = [*table.notes, _parts_note(windows)], prepare.fingerprint(table)
         return task
 
     def state(self) -> dict[str, Any]:
@@ -119,7 +120,7 @@ class Forecasting(Task):
             "features": self.features.to_dict(),
             "naive": self._naive,
             "notes": self.notes,
-            "data": self._digest,
+            "data": self._data,
         }
 
     @classmethod
@@ -130,13 +131,17 @@ class Forecasting(Task):
         features = Features.from_dict(state["features"], columns, frequency)
         task = cls(config, features, state["schema"], state["notes"])
         task._naive = {id: list(error) for id, error in state["naive"].items()}
-        task._digest = state["data"]
+        task._data = state["data"]
         return task
+
+    def fingerprint(self) -> str:
+        """Which data this task is about."""
+        return self._data
 
     def with_windows(self, windows: Windows) -> Forecasting:
         """The same task over other windows."""
         task = Forecasting(self.config, self.features, self.schema, self.notes)
-        task._windows, task._naive, task._digest = windows, self._naive, self._digest
+        task._windows, task._naive, task._data = windows, self._naive, self._data
         return task
 
     # ---- what the training loop needs ---------------------------------------------------------------------------
@@ -309,10 +314,6 @@ class Forecasting(Task):
         from gatelab.tasks.forecasting.backtest import backtest  # which opens tasks itself
 
         return backtest(source, config, model, training, **how)
-
-
-def _unit(features: Features) -> str:
-    return features.targets[0] if len(features.targets) == 1 else ""
 
 
 def _metric(config: ForecastingConfig, features: Features) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from typing import Literal
 
 import numpy as np
@@ -77,13 +76,6 @@ class Windows:
     def input_size(self) -> int:
         """Encoder inputs (I)."""
         return self.target.shape[1] + self.past.shape[1] + self.known.shape[1]
-
-    def digest(self) -> str:
-        """SHA-256 of everything that any window may show, and of where the parts lie."""
-        hasher = sha256(repr((sorted(self.bounds.items()), self.lookback, self.horizon, self.normalise)).encode())
-        for tensor in (self.target, self.seen, self.past, self.known, self.shown):
-            hasher.update(tensor.numpy().tobytes())
-        return hasher.hexdigest()
 
     def _origins(self, part: Part) -> Array:
         """Rows ``t`` such that ``t+1 … t+horizon`` lie in the part, with something observed before and after."""
