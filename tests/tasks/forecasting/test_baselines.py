@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -108,6 +109,23 @@ def test_state_space_forecasts_are_statsmodels_own():
     for n, origin in enumerate(origins):
         expected = fitted.apply(scaled[: origin + 1]).forecast(5) * series.deviation[0] + series.centre[0]
         assert found[:, n, 0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_state_space_baselines_are_never_fitted_on_a_test_table():
+    rng = np.random.default_rng(6)
+    known, unseen = (np.cumsum(rng.normal(size=(rows, 1)), axis=0) for rows in (120, 60))
+    windows = windows_over([known, unseen])
+    windows.series[1] = replace(
+        windows.series[1], id="0", centre=windows.series[0].centre, deviation=windows.series[0].deviation
+    )
+    bounds = {"train": [(0, 80), (0, 0)], "validation": [(80, 120), (0, 0)], "test": [(0, 0), (0, 60)]}
+    windows = Windows(windows.series, bounds, 6, 5, "last")
+    baseline = statespace.StateSpaceBaseline(
+        windows, lambda rows, season: [partial(SARIMAX, order=(1, 0, 0))], season=1
+    )
+    scaled = (known[:80, 0] - windows.series[0].centre[0]) / windows.series[0].deviation[0]
+    coefficient = SARIMAX(scaled, order=(1, 0, 0)).fit(disp=False).params[0]
+    assert baseline.fits[1, 0][0].transition[0, 0, -1] == pytest.approx(coefficient)
 
 
 @pytest.mark.parametrize("family", [statespace.arimas, statespace.exponential_smoothings])

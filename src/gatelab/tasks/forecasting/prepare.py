@@ -30,7 +30,6 @@ class Division:
     """Rows of each part: ``bounds[part][s]`` is the half-open row range of series ``s``."""
 
     bounds: Bounds
-    own_test: bool = False
 
     def train_rows(self, table: SeriesTable) -> dict[str, int]:
         """Training rows of each series, by id."""

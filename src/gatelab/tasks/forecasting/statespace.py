@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -55,17 +56,23 @@ class StateSpaceBaseline:
 
     def __init__(self, windows: Windows, family: Callable[[int, int], list[Model]], season: int):
         self.fits: dict[tuple[int, int], tuple[Any, Array]] = {}
+        chosen: dict[tuple[str, int], Any] = {}
+        # Series with training rows first: one that has none (a test table of its own) takes the model of its namesake.
+        order = sorted(range(len(windows.series)), key=lambda s: windows.bounds["train"][s][1] == 0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a fit that did not converge still is a baseline, if a weaker one
-            for s, series in enumerate(windows.series):
-                start, stop = windows.bounds["train"][s]
-                start, stop = (start, stop) if stop > start else (0, len(series.raw))
-                start = max(start, stop - _MOST_ROWS)
-                for o in range(series.raw.shape[1]):
-                    y = (series.raw[:, o] - series.centre[o]) / series.deviation[o]  # (T,)
+            for s, o in product(order, range(windows.target.shape[1])):
+                series, (start, stop) = windows.series[s], windows.bounds["train"][s]
+                y = (series.raw[:, o] - series.centre[o]) / series.deviation[o]  # (T,)
+                if stop > start:
                     models = family(stop - start, season)
-                    fits = [_filtered(model(y[start:stop]).fit(disp=False, maxiter=50), y) for model in models]
-                    self.fits[s, o] = min(fits, key=lambda fit: _error(windows, s, y, fit))
+                    known = y[max(start, stop - _MOST_ROWS) : stop]  # (n,)
+                    fits = [model(known).fit(disp=False, maxiter=50) for model in models]
+                    best = min(fits, key=lambda fit: _error(windows, s, y, _filtered(fit, y)))
+                    chosen[series.id, o] = best
+                else:
+                    best = chosen.get((series.id, o)) or next(fit for (_, at), fit in chosen.items() if at == o)
+                self.fits[s, o] = _filtered(best, y)
 
     def __call__(self, windows: Windows, origins: Array) -> Array:
         """Points ``(K, N, O)``."""
