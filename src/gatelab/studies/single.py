@@ -10,7 +10,8 @@ from typing import Any
 from gatelab.core.config import ModelConfig, TrainingConfig
 from gatelab.core.files import write_text
 from gatelab.core.task import Evaluation, Part, Task
-from gatelab.report import Code, Figure, Page, Section, plots, render
+from gatelab.report import Code, Figure, Page, Section, Table, plots, render
+from gatelab.report.text import number
 from gatelab.studies.standing import Standing
 from gatelab.studies.verdict import beside_baseline, called
 from gatelab.training import Fitted, fit
@@ -92,6 +93,7 @@ class Single:
         ]
         scored = {name: [self.evaluation], **{key: [found] for key, found in self.baselines.items()}}
         sections = [
+            self._scores(),
             *self.task.sections(scored),
             _learning_curve(fitted.history),
             Section("What was decided about the data", list(self.task.notes) or ["Nothing had to be decided."]),
@@ -99,6 +101,17 @@ class Single:
         ]
         versions = ", ".join(f"{key} {value}" for key, value in environment()["libraries"].items())
         return Page(f"{name}: {self.task.name}", self.verdict, facts, sections, f"Made by gatelab. {versions}.")
+
+    def _scores(self) -> Section:
+        scored = {called(self.cell): self.evaluation, **self.baselines}
+        metrics, first = self.task.metrics, self.task.metrics[0]
+        sign = 1 if first.goal == "min" else -1
+        order = sorted(scored, key=lambda name: sign * scored[name].metrics[first.name])
+        columns = ["", *(f"{metric.name} [{metric.unit}]" if metric.unit else metric.name for metric in metrics)]
+        rows = [[name, *(number(scored[name].metrics.get(m.name)) for m in metrics)] for name in order]
+        meanings = "; ".join(f"{metric.name}: {metric.text}" for metric in metrics if metric.text)
+        caption = f"On the {self.part} part, the same items for all; the best is marked."
+        return Section("How well", [Table(columns, rows, caption, [0]), f"{meanings}." if meanings else ""])
 
 
 def train_one(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
@@ -60,6 +61,8 @@ def _double(value: Any) -> Any:
         return type(value)(*cast) if hasattr(value, "_fields") else tuple(cast)
     if isinstance(value, dict):
         return {name: _double(entry) for name, entry in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):  # a batch
+        return dataclasses.replace(value, **{name: _double(entry) for name, entry in vars(value).items()})
     return value
 
 

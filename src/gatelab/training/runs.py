@@ -207,7 +207,7 @@ def check_same(run: Run, asked: Mapping[str, Any], state: Mapping[str, Any]) -> 
         raise RunError(
             f"{run.folder} holds a run with other settings",
             got="; ".join(differ),
-            fix="use the same settings to go on with it, another folder, or resume=False to replace it",
+            fix="use the same settings to go on with it, or name another folder with --out (resume=False replaces it)",
         )
 
 

@@ -141,7 +141,7 @@ def test_as_many_rows_as_the_lookback_are_needed(hourly, rows, enough):
     if enough:
         assert len(task.predict(model, hourly.tail(rows))) == 4
         return
-    with pytest.raises(DataError, match="too few rows to forecast from") as caught:
+    with pytest.raises(DataError, match="too few rows to forecast load from") as caught:
         task.predict(model, hourly.tail(rows))
     assert "at least 12 rows" in caught.value.expected
 

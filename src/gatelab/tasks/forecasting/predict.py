@@ -68,7 +68,7 @@ def _extended(task: Forecasting, series: Series, ahead: SeriesTable | None) -> E
     where = f" of series {series.id}" if series.id else ""
     if rows < config.lookback:
         raise DataError(
-            f"too few rows to forecast from{where}",
+            f"too few rows to forecast {', '.join(task.features.targets)} from{where}",
             expected=f"at least {config.lookback} rows up to the last observed target (the model's lookback)",
             got=f"{rows} rows",
             fix="give the newest rows of the table, at least as many as the lookback",
