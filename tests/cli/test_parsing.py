@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tyro.conf import Positional
 
-from gatelab.cli.parsing import parse, parse_one_of, split
-from gatelab.core.config import ModelConfig, TrainingConfig
+from gatelab.cli.parsing import Group, parse, parse_groups, parse_one_of, split
+from gatelab.cli.parsing import given as given_settings
+from gatelab.core.config import ModelConfig, TrainingConfig, require
+from gatelab.core.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -129,3 +131,76 @@ def test_the_first_word_chooses():
     kinds = {"one": Options, "two": Other}
     assert parse_one_of(kinds, ["two", "--count", "3"], command="toy", description="") == Other(3)
     assert parse_one_of(kinds, ["one", "x"], command="toy", description="") == Options("x")
+
+
+# ---- groups -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Inner:
+    """The inner part."""
+
+    depth: int = 1
+    """How deep."""
+
+    def __post_init__(self) -> None:
+        require(self.depth >= 1, "depth", "at least 1", self.depth)
+
+
+@dataclass(frozen=True)
+class Outer:
+    """The outer part."""
+
+    inner: Inner = field(default_factory=Inner, metadata={"title": "hole", "text": "About the hole."})
+    width: int = 2
+    """How wide."""
+
+
+@dataclass(frozen=True)
+class Own:
+    """Own."""
+
+    source: Positional[str]
+    """Where from."""
+    json: bool = False
+
+
+GROUPS = (Group("outside", Outer), Group("training", TrainingConfig, "How to train."))
+
+
+def groups(*words: str):
+    return parse_groups(Own, GROUPS, words, command="toy", description="A toy.", examples=["gatelab toy x"])
+
+
+def test_groups_come_back_as_their_own_kinds():
+    own, (outer, training) = groups("x", "--depth", "4", "--width", "5", "--epochs", "3", "--json")
+    assert own == Own("x", json=True)
+    assert outer == Outer(Inner(4), 5)
+    assert training == TrainingConfig(epochs=3)
+    assert [type(found) for found in (own, outer, outer.inner, training)] == [Own, Outer, Inner, TrainingConfig]
+
+
+def test_what_a_configuration_refuses_is_an_input_error_with_its_remedy():
+    with pytest.raises(InputError, match="depth cannot be 0") as caught:
+        groups("x", "--depth", "0")
+    assert "--depth" in caught.value.fix
+
+
+def test_an_inner_part_is_a_group_in_front_of_the_outer_one(capsys):
+    with pytest.raises(SystemExit) as stop:
+        groups("--help")
+    assert stop.value.code == 0
+    said = capsys.readouterr().out
+    texts = ["hole options", "About the hole.", "outside options", "The outer part.", "training options"]
+    places = [said.index(text) for text in [*texts, "How to train.", "examples:\n  gatelab toy x"]]
+    assert places == sorted(places)
+    assert "group0" not in said
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [([], []), (["x", "--epochs", "3"], ["epochs"]), (["--batch-size=4", "--epochs", "1"], ["epochs", "batch_size"]),
+     (["--batch_size", "4"], ["batch_size"]), (["--no-tensorboard"], ["tensorboard"]), (["epochs", "--epoch"], [])],
+)  # fmt: skip
+def test_given_names_the_settings_that_have_a_flag(words, names):
+    assert given_settings(words, TrainingConfig) == names
