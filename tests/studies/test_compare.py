@@ -140,6 +140,7 @@ def test_optuna_tunes_within_the_budget_and_goes_on(tmp_path):
     few = adding(out=tmp_path, cells="gru", seeds=1, tune=5)
     tries = [record for record in few.records.values() if record.kind == "tune"]
     assert len(tries) == 5
+    assert all(record.ok for record in tries)
     assert len({json.dumps(r.configuration["model"]) + json.dumps(r.configuration["training"]) for r in tries}) == 5
     assert "5 Optuna trials" in " ".join(few.results["budget"])
     before = written(few)

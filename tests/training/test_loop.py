@@ -310,7 +310,9 @@ def test_events_in_order(echo, tmp_path):
     assert started.estimate_seconds == pytest.approx(2 * started.epoch_seconds)
     steps = [event for event in events if isinstance(event, Stepped)]
     assert [event.step for event in steps] == list(range(1, fitted.steps + 1))
-    assert [event.record for event in events if isinstance(event, EpochEnded)] == fitted.history
+    ended = [event for event in events if isinstance(event, EpochEnded)]
+    assert [event.record for event in ended] == fitted.history
+    assert [list(event.history) for event in ended] == [fitted.history[:1], fitted.history]
     assert events[-1] == Finished(fitted.stopped, fitted.best_epoch, fitted.best, fitted.seconds, fitted.steps)
 
 

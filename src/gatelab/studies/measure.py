@@ -18,7 +18,7 @@ from gatelab.studies.trials import Measured, Trial
 from gatelab.studies.tuning import best_so_far, criterion_curve, gives_up
 from gatelab.studies.worker import Beat
 from gatelab.training import fit, use_threads
-from gatelab.training.events import Checkpointed, EpochEnded, Event, Started, Stepped
+from gatelab.training.events import EpochEnded, Event, Started, Stepped
 from gatelab.training.memory import peak_memory
 
 LATENCY_SECONDS = 0.3
@@ -120,9 +120,8 @@ class Listener:
             self.plan = {"epochs": event.epochs, "estimate": event.estimate_seconds}
         if isinstance(event, Stepped):
             self.beat(epoch=event.epoch, **self.plan, loss=event.loss)
-        if isinstance(event, Checkpointed):
-            self.history = [dict(record) for record in event.history]  # the whole of it, after a resume too
         if isinstance(event, EpochEnded):
+            self.history = [dict(record) for record in event.history]
             self._epoch(event.record)
 
     def _epoch(self, record: Mapping[str, Any]) -> None:

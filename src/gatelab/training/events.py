@@ -49,6 +49,8 @@ class EpochEnded:
     """After the validation of an epoch."""
 
     record: Mapping[str, Any]
+    history: Sequence[Mapping[str, Any]]
+    """The records of all epochs so far, this one last; of those before a resumption too."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,6 @@ class Checkpointed:
 
     path: Path
     step: int
-    history: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)

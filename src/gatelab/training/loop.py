@@ -163,7 +163,7 @@ class Trainer:
         place.stopped = self._reason_to_stop()
         if place.stopped or self._since_checkpoint() >= min(SHORT_EPOCH, self.training.checkpoint_seconds):
             self._checkpoint()
-        self.emit(EpochEnded(place.history[-1]))
+        self.emit(EpochEnded(place.history[-1], tuple(place.history)))
 
     def _record(self, validation_loss: float | None) -> dict[str, Any]:
         place, clip = self.place, self.training.clip_norm
@@ -229,7 +229,7 @@ class Trainer:
         if len(place.history) > self._written:
             self.run.write_history(place.history)
             self._written = len(place.history)
-        self.emit(Checkpointed(path, place.step, place.history))
+        self.emit(Checkpointed(path, place.step))
 
     def _resume(self) -> None:
         latest = checkpoints.load_latest(self.run.checkpoints)
