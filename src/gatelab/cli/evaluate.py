@@ -72,12 +72,13 @@ def _evaluate(loaded: Loaded, options: Options) -> None:
 
 
 def _backtest(loaded: Loaded, options: Options) -> None:
+    from gatelab.tasks.loading import on
     from gatelab.training.progress import ProgressBar
 
     kind, run = type(loaded.task), loaded.run
     if not hasattr(kind, "backtest"):
         raise InputError(f"there is no backtest for {kind.name}", fix="leave --folds out")
-    settings = {**vars(run.training), "device": options.device}
+    settings = vars(on(run.training, options.device))
     with tempfile.TemporaryDirectory(prefix="gatelab-") as folder:
         found: Any = kind.backtest(
             options.data, loaded.task.config, run.model, settings,

@@ -34,6 +34,8 @@ class Options:
     """Passes over the rows, at most."""
     learning_rate: float | None = None
     """Step size; none: a tenth of the first training's, as new rows shall refine the weights and not replace them."""
+    device: str = "cpu"
+    """cpu, cuda or cuda:N."""
     json: bool = False
     """Print the results as JSON, and nothing else, to stdout."""
 
@@ -69,14 +71,14 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _update(folder: Path, out: Path, options: Options) -> dict[str, Any]:
-    from gatelab.tasks.loading import load, update_settings
+    from gatelab.tasks.loading import load, on, update_settings
     from gatelab.training import fit
     from gatelab.training.progress import ProgressBar
 
-    loaded = load(folder)
+    loaded = load(folder, options.device)
     task = loaded.task.reopen(options.data, "update")
     note(*task.notes)
-    training = update_settings(loaded.run.training, options.epochs, options.learning_rate)
+    training = on(update_settings(loaded.run.training, options.epochs, options.learning_rate), options.device)
     before = task.evaluate(loaded.model, "validation").metrics
     fitted = fit(
         task, loaded.run.model, training, seed=loaded.run.seed, folder=out,

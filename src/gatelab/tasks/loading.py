@@ -61,4 +61,10 @@ def update_settings(training: TrainingConfig, epochs: int = 5, learning_rate: fl
         learning_rate: step size; a tenth of the first training's by default.
     """
     rate = learning_rate if learning_rate is not None else training.learning_rate / 10
-    return replace(training, epochs=epochs, learning_rate=rate, max_steps=None, max_seconds=None, device="cpu")
+    return replace(training, epochs=epochs, learning_rate=rate, max_steps=None, max_seconds=None)
+
+
+def on(training: TrainingConfig, device: str) -> TrainingConfig:
+    """The same training on another device; mixed precision, which only CUDA has, becomes float32 elsewhere."""
+    mixed = training.precision == "mixed" and not device.startswith("cuda")
+    return replace(training, device=device, precision="float32" if mixed else training.precision)
