@@ -9,7 +9,7 @@ import torch
 
 import toys
 from gatelab.core.config import ModelConfig
-from gatelab.core.errors import DataError, InputError, TrainingError
+from gatelab.core.errors import DataError, InputError, NoSpaceError, TrainingError
 from gatelab.core.random import generator, integer_seed
 from gatelab.core.task import Metric
 from gatelab.training import fit
@@ -294,7 +294,7 @@ def test_cuda(toy, precision, adding, echo, tmp_path):
 
 def test_too_little_space(adding, tmp_path, monkeypatch):
     monkeypatch.setattr("gatelab.training.fitting.free_bytes", lambda _: 1000)
-    with pytest.raises(InputError, match="too little space"):
+    with pytest.raises(NoSpaceError, match="too little space"):
         run(adding, tmp_path)
 
 

@@ -45,6 +45,10 @@ class RunError(GatelabError):
     """A run folder that is incomplete, altered or from another version."""
 
 
+class NoSpaceError(GatelabError):
+    """A disk that is full: nothing is wrong with what was asked for, and the same command may go on later."""
+
+
 class TrainingError(GatelabError):
     """Training that cannot go on, such as a loss that is not finite."""
 

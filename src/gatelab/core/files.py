@@ -7,12 +7,12 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from gatelab.core.errors import GatelabError, InputError
+from gatelab.core.errors import GatelabError, InputError, NoSpaceError
 
 
 @contextmanager
@@ -20,7 +20,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its name, synced to disk, when the block ends without an error.
 
     Raises:
-        GatelabError: no space left, or the folder cannot be written to.
+        NoSpaceError: no space left.
+        InputError: the folder cannot be written to.
     """
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
@@ -32,9 +33,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, target)
         _sync_folder(target.parent)
     except OSError as error:
-        raise _explained(error, target) from error
+        raise explained(error, target) from error
     finally:
-        temporary.unlink(missing_ok=True) if temporary.parent.is_dir() else None
+        with suppress(OSError):  # never made, or taken its name
+            temporary.unlink()
 
 
 def _sync_folder(folder: Path) -> None:
@@ -47,9 +49,10 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _explained(error: OSError, target: Path) -> GatelabError:
+def explained(error: OSError, target: Path) -> GatelabError:
+    """The error for people when ``target`` cannot be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return GatelabError(
+        return NoSpaceError(
             f"no space left while writing {target}",
             fix="free some space and run the same command again: what was finished before is kept",
         )
@@ -107,7 +110,7 @@ def writable_folder(path: str | os.PathLike[str]) -> Path:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file, not a folder", fix="name another folder with --out")
     write_text(folder / ".gatelab-write-test", "")
-    (folder / ".gatelab-write-test").unlink()
+    (folder / ".gatelab-write-test").unlink(missing_ok=True)  # another process may be at the same test
     return folder
 
 

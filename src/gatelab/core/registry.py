@@ -25,14 +25,18 @@ class Registry(Mapping[str, Any]):
         self._entries = dict(entries)
 
     def __getitem__(self, name: str) -> Any:
+        self.check(name)
+        module, _, attribute = self._entries[name].partition(":")
+        return getattr(import_module(module), attribute)
+
+    def check(self, name: str) -> None:
+        """Raises ``InputError`` with the nearest names unless ``name`` is in the table; imports nothing."""
         if name not in self._entries:
             raise InputError(
                 f"there is no {self.kind} called {name!r}",
                 expected=f"one of {', '.join(self._entries)}",
                 fix=f"did you mean {nearest(str(name), self._entries)}?",
             )
-        module, _, attribute = self._entries[name].partition(":")
-        return getattr(import_module(module), attribute)
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries

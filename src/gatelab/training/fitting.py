@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from gatelab.core.config import ModelConfig, TrainingConfig
-from gatelab.core.errors import InputError
+from gatelab.core.errors import InputError, NoSpaceError
 from gatelab.core.files import free_bytes, writable_folder
 from gatelab.core.random import integer_seed
 from gatelab.core.task import Task
@@ -67,6 +67,7 @@ def fit(
 
     Raises:
         InputError: a device that is not here, a folder that cannot be written to, weights that do not fit.
+        NoSpaceError: the disk is full, or will be.
         RunError: the folder holds a run with other settings, or a damaged one.
         TrainingError: a loss or gradient is not finite; the folder keeps what was done.
         KeyboardInterrupt: after SIGINT; SystemExit after SIGTERM; both after a checkpoint.
@@ -121,7 +122,7 @@ def _check_space(folder: Path, network: torch.nn.Module) -> None:
     weights = sum(entry.numel() * entry.element_size() for entry in network.state_dict().values())
     needed = (checkpoints.KEPT + 1) * 4 * weights + weights + _SPARE_BYTES
     if (free := free_bytes(folder)) < needed:
-        raise InputError(
+        raise NoSpaceError(
             f"there is too little space left for the run in {folder}",
             expected=f"{needed / 1e6:,.0f} MB",
             got=f"{free / 1e6:,.0f} MB",
