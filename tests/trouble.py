@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gatelab.core.errors import TrainingError
+from gatelab.core.errors import NoSpaceError, TrainingError
 from gatelab.studies.trials import Measured, Trial
 
 
@@ -66,4 +66,14 @@ def leaves_once(trial: Trial, folder: Path) -> None:
         raise SystemExit(143)
 
 
-ACTIONS = {action.__name__: action for action in (fine, slow, warns, raises, explains, hangs, dies, leaves_once)}
+def fills_the_disk_once(trial: Trial, folder: Path) -> None:
+    marker = folder / "full"
+    if not marker.exists():
+        marker.touch()
+        raise NoSpaceError("no space left while writing a checkpoint")
+
+
+ACTIONS = {
+    action.__name__: action
+    for action in (fine, slow, warns, raises, explains, hangs, dies, leaves_once, fills_the_disk_once)
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -96,10 +97,17 @@ def test_seeds_start_after_the_one_for_tuning():
     assert seed_list(None, Budget("standard")) == (1, 2, 3, 4, 5)
     assert seed_list(2, Budget("standard")) == (1, 2)
     assert seed_list([7, 9], Budget("standard")) == (7, 9)
+    assert seed_list([7, np.int64(9), 7], Budget("standard")) == (7, 9)
+    assert seed_list(np.int64(2), Budget("standard")) == (1, 2)
     with pytest.raises(InputError, match="at least one seed"):
         seed_list(0, Budget("standard"))
     with pytest.raises(InputError, match="at least one seed"):
         seed_list(-1, Budget("standard"))
+    with pytest.raises(InputError, match="kept for tuning"):
+        seed_list([0, 1], Budget("standard"))
+    for odd in (2.5, "5", [1, "2"]):
+        with pytest.raises(InputError, match="whole numbers"):
+            seed_list(odd, Budget("standard"))
 
 
 def test_cells_by_name():

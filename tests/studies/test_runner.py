@@ -17,10 +17,11 @@ import pytest
 from rich.console import Console
 
 import trouble
-from gatelab.core.errors import RunError
+from gatelab.core.errors import NoSpaceError, RunError
 from gatelab.studies.progress import Progress
 from gatelab.studies.runner import Runner
 from gatelab.studies.trials import Store
+from gatelab.studies.worker import read_heartbeat
 
 TESTS = Path(trouble.__file__).parent
 
@@ -94,6 +95,35 @@ def test_finished_trials_are_not_run_again_and_failed_ones_only_when_asked(tmp_p
     assert beat["started"] > time.time() - 60
 
 
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_a_full_disk_is_nobodys_failure(tmp_path, backend):
+    """The command stops and says so; with space again it goes on, and no trial is on record as failed."""
+    trials = [trouble.trial("fine"), trouble.trial("fills_the_disk_once"), trouble.trial("fine", 1)]
+    with pytest.raises(NoSpaceError, match="no space left"):
+        run(tmp_path, *trials, jobs=1, backend=backend)
+    assert Store(tmp_path).find(trials[0].id).ok
+    assert Store(tmp_path).find(trials[1].id) is None
+    assert all(record.ok for record in run(tmp_path, *trials, backend=backend))
+
+
+def test_a_sign_of_life_that_cannot_be_written_fails_no_trial(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    (record,) = run(tmp_path, trouble.trial("fine"), backend="threading")
+    assert record.ok
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 40, b"\xff\xfe", b"[1]", b"{}", b'{"session": "of yesterday"}'])
+def test_a_damaged_sign_of_life_is_none(tmp_path, content):
+    store = Store(tmp_path)
+    folder = store.trial_folder("a")
+    folder.mkdir(parents=True)
+    (folder / "heartbeat.json").write_bytes(content)
+    assert read_heartbeat(store, "a", "session") is None
+
+
 def test_a_folder_serves_one_command_at_a_time(tmp_path):
     with Runner(tmp_path), pytest.raises(RunError, match="another gatelab command"), Runner(tmp_path):
         pass
@@ -127,27 +157,39 @@ SCRIPT = """
 import sys, trouble
 from pathlib import Path
 from gatelab.studies.runner import Runner
-seconds = float(sys.argv[2])
 trials = [trouble.trial("fine", s) for s in range(4)] + [trouble.trial("slow", seconds=30.0)]
 with Runner(Path(sys.argv[1]), jobs=2) as runner:
     runner.run(trials, trouble.measure)
 """
 
 
-@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
+def test_a_worker_that_was_given_nothing_does_not_outlive_the_command_either(tmp_path):
+    """One trial, three workers: two of them never hear of a trial, and the command is killed."""
+    store, trial = Store(tmp_path / "study"), trouble.trial("slow", seconds=30.0)
+    code = SCRIPT.replace('[trouble.trial("fine", s) for s in range(4)] + ', "").replace("jobs=2", "jobs=3")
+    process = subprocess.Popen([sys.executable, "-c", code, str(store.folder)], start_new_session=True)
+    heartbeat = store.trial_folder(trial.id) / "heartbeat.json"
+    wait_for(lambda: heartbeat.exists() and len(psutil.Process(process.pid).children()) >= 4)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait()
+    wait_for(lambda: not any(child.is_running() for child in children))
+
+
+@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_command_that_is_stopped_loses_only_what_was_running(tmp_path, blow):
     """Stopped while one worker is at a trial and one idle: records stay, no worker is left, the command goes on."""
     store = Store(tmp_path / "study")
-    command = [sys.executable, "-c", SCRIPT, str(store.folder), "0"]
+    command = [sys.executable, "-c", SCRIPT, str(store.folder)]
     process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE)
     fine = [trouble.trial("fine", seed) for seed in range(4)]
     slow = store.trial_folder(trouble.trial("slow", seconds=30.0).id)
     wait_for(lambda: (slow / "heartbeat.json").exists() and all(store.find(trial.id) for trial in fine))
-    workers = {store.find(trial.id).measures["pid"] for trial in fine}
-    workers.add(json.loads((slow / "heartbeat.json").read_text())["pid"])
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert {json.loads((slow / "heartbeat.json").read_text())["pid"]} < {child.pid for child in children}
     process.send_signal(blow)
     process.communicate(timeout=20)
-    wait_for(lambda: not any(psutil.pid_exists(pid) for pid in workers))
+    wait_for(lambda: not any(child.is_running() for child in children))
     written = {trial.id: (store.trial_folder(trial.id) / "record.json").stat().st_mtime_ns for trial in fine}
     assert not (slow / "record.json").exists()
 

@@ -69,8 +69,31 @@ def test_an_object_in_an_array_file_is_not_unpickled(tmp_path, record):
     store = Store(tmp_path)
     store.write(record)
     np.savez(store.trial_folder(record.id) / "evaluation.npz", evil=np.array([object()], dtype=object))
-    with pytest.raises(ValueError, match="allow_pickle"):
+    with pytest.raises(RunError, match="allow_pickle"):
         store.arrays(record.id)
+
+
+@pytest.mark.parametrize("content", ["", '{"id": "cut', "[1, 2]", '{"warnings": [], "of a later version": 1}'])
+def test_a_damaged_record_on_disk_names_the_file_and_the_way_out(tmp_path, record, content):
+    store = Store(tmp_path)
+    store.write(record)
+    path = store.trial_folder(record.id) / "record.json"
+    path.write_text(content)
+    with pytest.raises(RunError, match=r"record\.json") as caught:
+        store.find(record.id)
+    assert f"delete {path}" in caught.value.fix
+
+
+@pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[: len(b) // 2], lambda b: b"text", lambda b: b[:90] +
+                                    bytes(255 - v for v in b[90:130]) + b[130:]])  # fmt: skip
+def test_damaged_arrays_name_the_file_and_the_way_out(tmp_path, record, damage):
+    store = Store(tmp_path)
+    store.write(record, {"error": np.random.default_rng(0).normal(size=200)})
+    path = store.trial_folder(record.id) / "evaluation.npz"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(RunError, match=r"evaluation\.npz is damaged") as caught:
+        store.arrays(record.id)
+    assert "record.json" in caught.value.fix
 
 
 def test_a_fingerprint_follows_the_data_and_nothing_else():

@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import index
 
 import torch
 
 from gatelab.cells.cell import CELLS
 from gatelab.core.config import ModelConfig, TrainingConfig
-from gatelab.core.errors import InputError, nearest
+from gatelab.core.errors import InputError
 from gatelab.core.task import Task
 from gatelab.studies.verdict import called, listed
 
 TOLERANCE = 0.02
+TUNING_SEED = 0
 REFERENCE = "gru"
 """Where nobody names a number of parameters, the budget is what this cell has at the budget's hidden size."""
 
@@ -86,12 +88,7 @@ def check_cells(cells: Iterable[str]) -> tuple[str, ...]:
     """
     chosen = tuple(dict.fromkeys(cell.strip().lower() for cell in cells))
     for cell in chosen:
-        if cell not in CELLS:
-            raise InputError(
-                f"there is no cell called {cell!r}",
-                expected=f"some of {', '.join(CELLS)}",
-                fix=f"did you mean {nearest(cell, CELLS)}?",
-            )
+        CELLS.check(cell)
     if not chosen:
         raise InputError("there is no cell to compare", expected="at least one", fix="use --cells rnn,lstm,gru")
     return chosen
@@ -167,13 +164,20 @@ def _first(holds: Callable[[int], bool]) -> int:
 
 
 def seed_list(seeds: int | Sequence[int] | None, budget: Budget) -> tuple[int, ...]:
-    """Seeds 1 … n; seed 0 is kept for tuning, so that no cell is judged on the run its settings were chosen by.
+    """Seeds 1 … n, or those given, each once.
+
+    Seed 0 is kept for tuning, so that no cell is judged on the run its settings were chosen by.
 
     Raises:
-        InputError: fewer than one.
+        InputError: fewer than one, not whole numbers, or the one kept for tuning.
     """
-    count = budget.seeds if seeds is None else seeds
-    chosen = tuple(range(1, count + 1)) if isinstance(count, int) else tuple(count)
+    wanted = budget.seeds if seeds is None else seeds
+    try:
+        chosen = tuple(dict.fromkeys(map(index, wanted if isinstance(wanted, Iterable) else range(1, wanted + 1))))
+    except TypeError as error:
+        raise InputError("seeds are whole numbers", expected="how many, or which", got=seeds, fix="use 5") from error
     if not chosen:
         raise InputError("a comparison needs at least one seed", got=seeds, fix="use --seeds 5")
+    if TUNING_SEED in chosen:
+        raise InputError(f"seed {TUNING_SEED} is kept for tuning", got=seeds, fix="use other seeds, such as 1, 2, 3")
     return chosen

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from gatelab.core.config import ModelConfig, from_options, require
-from gatelab.core.files import writable_folder
+from gatelab.core.files import explained, writable_folder
 from gatelab.core.task import Task
 from gatelab.studies.budgets import check_cells, parse_budget, seed_list
 from gatelab.studies.comparing import Comparing, Plan
@@ -24,7 +24,7 @@ from gatelab.tasks import TASKS
 from gatelab.training.devices import find_device
 
 CELLS = ("rnn", "lstm", "gru")
-_NOT_PART_OF_THE_MODEL = ("record.json", "heartbeat.json", "evaluation.npz", "checkpoints")
+_NOT_PART_OF_THE_MODEL = ("record.json", "heartbeat.json", "evaluation.npz", "checkpoints", "*.tmp")
 
 
 @dataclass(frozen=True)
@@ -139,12 +139,19 @@ def default_folder(task: str | Task, data: Any) -> Path:
 
 
 def keep_best(store: Store, best: Mapping[str, Any] | None) -> Path | None:
-    """Copies the run folder of the chosen trial to ``best``, whole before it takes the name."""
+    """Copies the run folder of the chosen trial to ``best``, whole before it takes the name.
+
+    Raises:
+        GatelabError: it cannot be written.
+    """
     if best is None or not (source := store.trial_folder(best["trial"])).joinpath("model.safetensors").exists():
         return None  # nothing finished, or the record came from another machine, without its weights
     target, fresh = store.folder / "best", store.folder / ".best.new"
     shutil.rmtree(fresh, ignore_errors=True)
-    shutil.copytree(source, fresh, ignore=shutil.ignore_patterns(*_NOT_PART_OF_THE_MODEL))
-    shutil.rmtree(target, ignore_errors=True)
-    fresh.rename(target)
+    try:
+        shutil.copytree(source, fresh, ignore=shutil.ignore_patterns(*_NOT_PART_OF_THE_MODEL))
+        shutil.rmtree(target, ignore_errors=True)
+        fresh.rename(target)
+    except OSError as error:
+        raise explained(error, target) from error
     return target

@@ -11,7 +11,7 @@ from gatelab.core.config import ModelConfig, changes, to_dict
 from gatelab.core.task import Task
 from gatelab.report.page import Page
 from gatelab.studies import tuning
-from gatelab.studies.budgets import Budget, Sizes
+from gatelab.studies.budgets import TUNING_SEED, Budget, Sizes
 from gatelab.studies.comparison_page import comparison_page
 from gatelab.studies.fingerprint import fingerprint
 from gatelab.studies.measure import TaskMeasure
@@ -95,7 +95,7 @@ class Comparing(Study):
         wanted = [self._baseline(name) for name in self.task.baselines()]
         for cell in self.plan.cells:
             tries, complete = self.tries(cell, records)
-            wanted += [self._trial("tune", cell, tuning.TUNING_SEED, setting) for setting in tries]
+            wanted += [self._trial("tune", cell, TUNING_SEED, setting) for setting in tries]
             if complete:
                 setting = self.setting(cell, records)
                 wanted += [self._trial("train", cell, seed, setting) for seed in self.plan.seeds]
@@ -137,7 +137,7 @@ class Comparing(Study):
 
     def tried(self, cell: str, setting: tuning.Setting, records: Records) -> Record | None:
         """The record of a try."""
-        return records.get(self._trial("tune", cell, tuning.TUNING_SEED, setting).id)
+        return records.get(self._trial("tune", cell, TUNING_SEED, setting).id)
 
     def setting(self, cell: str, records: Records) -> tuning.Setting:
         """What tuning chose for a cell; the task's defaults where every try failed."""

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import joblib
 from filelock import FileLock, Timeout
@@ -21,7 +22,7 @@ from gatelab.core.errors import RunError
 from gatelab.core.files import writable_folder
 from gatelab.studies.progress import Progress
 from gatelab.studies.trials import Measured, Record, Store, Trial
-from gatelab.studies.worker import Heartbeat, Job, Measure, describe, read_heartbeat, run_trial
+from gatelab.studies.worker import Heartbeat, Job, Measure, describe, guard, read_heartbeat, run_trial
 
 STALL_SECONDS = 900.0
 
@@ -79,10 +80,12 @@ class Runner:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.progress.__exit__(kind, error, tb)
-        if self.backend == "loky":
-            get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
-        self._lock.release()
+        try:
+            self.progress.__exit__(kind, error, tb)
+            if self.backend == "loky":
+                get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
+        finally:
+            self._lock.release()
 
     def run(self, trials: Sequence[Trial], measure: Measure) -> dict[str, Record]:
         """The records of ``trials`` by id: from disk where they are finished, from workers where not.
@@ -92,7 +95,8 @@ class Runner:
 
         Raises:
             RunError: workers die before they begin a trial.
-            GatelabError: records cannot be written.
+            NoSpaceError: the disk is full; what finished is kept.
+            InputError: records cannot be written.
         """
         self._begin(trials)
         suspects: list[Trial] = []
@@ -122,7 +126,7 @@ class Runner:
                 self.progress.finished(record, fresh=False)
 
     def _unfinished(self, trials: Iterable[Trial]) -> list[Trial]:
-        return [trial for trial in trials if self.store.find(trial.id) is None]
+        return [trial for trial in trials if not self.store.has(trial.id)]
 
     def _beat(self, trial: Trial) -> dict | None:
         return read_heartbeat(self.store, trial.id, self._session)
@@ -131,7 +135,9 @@ class Runner:
         """Runs trials in parallel; false when the pool broke on the way."""
         home = os.getpid()
         jobs_to_do = [Job(trial, measure, self.store, self._session, home, self.stall_seconds) for trial in trials]
-        inner = {"inner_max_num_threads": 1} if self.backend == "loky" else {}  # else two pools fight over the cores
+        inner: dict[str, Any] = {}
+        if self.backend == "loky":  # one thread, or two pools fight over the cores
+            inner = {"inner_max_num_threads": 1, "initializer": guard, "initargs": (home,)}
         self.progress.running = lambda: [(t, beat) for t in self._unfinished(trials) if (beat := self._beat(t))]
         try:
             with joblib.parallel_config(backend=self.backend, **inner):

@@ -80,8 +80,8 @@ def conduct(study: Study, runner: Runner) -> Outcome:
     claim(store.folder, study)
     runner.progress.expect(study.count())
     records: dict[str, Record] = {}
-    while new := [trial for trial in study.trials(records) if trial.id not in records]:
-        records |= runner.run(new, study.measure)
+    while new := {trial.id: trial for trial in study.trials(records) if trial.id not in records}:
+        records |= runner.run(list(new.values()), study.measure)
     results = finite(study.results(records, store))
     write_json(store.folder / "results.json", results)
     write_text(store.folder / "report.html", render(study.page(results, records, store)))

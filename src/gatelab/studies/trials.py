@@ -9,6 +9,8 @@ import dataclasses
 import hashlib
 import json
 import math
+import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -121,8 +123,15 @@ class Store:
         Raises:
             RunError: there is a record, but not a readable one.
         """
+        if not self.has(id):
+            return None
         path = self.trial_folder(id) / "record.json"
-        return _from_json(read_json(path), path) if path.exists() else None
+        fix = f"delete {path} to have that trial done again"
+        return _from_json(_read(path, fix), path, fix)
+
+    def has(self, id: str) -> bool:
+        """Whether the trial is finished: ``find`` without reading what became of it."""
+        return (self.trial_folder(id) / "record.json").exists()
 
     def write(self, record: Record, arrays: Mapping[str, np.ndarray] | None = None) -> None:
         """Writes arrays first and the record last: where there is a record, the trial is complete."""
@@ -133,12 +142,20 @@ class Store:
         write_json(folder / "record.json", finite(dataclasses.asdict(record)))
 
     def arrays(self, id: str) -> dict[str, np.ndarray]:
-        """The arrays that the trial left, by name; none where it left none."""
+        """The arrays that the trial left, by name; none where it left none.
+
+        Raises:
+            RunError: they cannot be read.
+        """
         path = self.trial_folder(id) / "evaluation.npz"
         if not path.exists():
             return {}
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
+        try:
+            with open(path, "rb") as content, np.load(content, allow_pickle=False) as file:
+                return dict(file)
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            fix = f"delete {path.with_name('record.json')} to have the trained model evaluated again"
+            raise RunError(f"{path} is damaged", got=error, fix=fix) from error
 
     def forget(self, id: str) -> None:
         """Makes the trial unfinished again, so that it is run once more."""
@@ -147,7 +164,7 @@ class Store:
     def adopt(self, records: Iterable[Record]) -> None:
         """Takes records from elsewhere (see ``read_records``) as finished, unless it has its own."""
         for record in records:
-            if self.find(record.id) is None:
+            if not self.has(record.id):
                 self.write(record)
 
 
@@ -166,21 +183,17 @@ def read_records(path: Path) -> list[Record]:
     records = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
-            records.append(_from_json(json.loads(line), path))
+            records.append(_from_json(json.loads(line), path, "restore the file"))
         except json.JSONDecodeError as error:
             raise RunError(f"line {number} of {path} is not JSON", got=error, fix="restore the file") from error
     return records
 
 
-def _from_json(values: dict[str, Any], path: Path) -> Record:
+def _from_json(values: dict[str, Any], path: Path, fix: str) -> Record:
     try:
         return Record(**(values | {"warnings": tuple(values["warnings"])}))
     except (TypeError, KeyError) as error:
-        raise RunError(
-            f"{path} is not a trial's record, or one of another version",
-            got=error,
-            fix="move the folder away to run its trials again",
-        ) from error
+        raise RunError(f"{path} is not a trial's record, or one of another version", got=error, fix=fix) from error
 
 
 def read_settings(folder: Path) -> dict[str, Any] | None:
@@ -190,7 +203,11 @@ def read_settings(folder: Path) -> dict[str, Any] | None:
         RunError: ``study.json`` cannot be read.
     """
     path = folder / "study.json"
+    return _read(path, f"name another folder, or delete {folder}") if path.exists() else None
+
+
+def _read(path: Path, fix: str) -> Any:
     try:
-        return read_json(path) if path.exists() else None
+        return read_json(path)
     except GatelabError as error:
-        raise RunError(error.problem, got=error.got, fix=f"name another folder, or delete {folder}") from error
+        raise RunError(error.problem, got=error.got, fix=fix) from error

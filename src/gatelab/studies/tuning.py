@@ -14,9 +14,9 @@ import optuna
 from gatelab.core.config import ModelConfig, TrainingConfig
 from gatelab.core.random import integer_seed
 from gatelab.core.task import Metric
+from gatelab.studies.budgets import TUNING_SEED
 from gatelab.studies.trials import Record
 
-TUNING_SEED = 0
 ROUND = 4
 """Optuna trials asked for at a time. Fixed, so that the search does not depend on how many cores run it."""
 WARM_EPOCHS = 3

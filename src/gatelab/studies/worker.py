@@ -19,7 +19,7 @@ from pathlib import Path
 from platform import python_version
 from typing import Any, Protocol
 
-from gatelab.core.errors import GatelabError
+from gatelab.core.errors import GatelabError, NoSpaceError
 from gatelab.studies.trials import Measured, Record, Store, Trial
 
 CHECK_SECONDS = 0.5
@@ -75,27 +75,30 @@ class Heartbeat:
     def _write(self, progress: Mapping[str, Any]) -> None:
         # Renamed into place so that no reader sees half of it; not synced to disk, for it is of no use tomorrow.
         path = self.job.store.trial_folder(self.job.trial.id) / "heartbeat.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"session": self.job.session, "pid": os.getpid(), "started": self.started,
-                                         **progress}))  # fmt: skip
-        temporary.replace(path)
+        beat = {"session": self.job.session, "pid": os.getpid(), "started": self.started, **progress}
+        with contextlib.suppress(OSError):  # a full disk, or a reader on Windows: no reason for a trial to fail
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps(beat))
+            temporary.replace(path)
 
 
 def read_heartbeat(store: Store, id: str, session: str) -> dict[str, Any] | None:
     """The heartbeat of a trial that was begun in this session; ``None`` where it was not."""
     try:
         beat = json.loads((store.trial_folder(id) / "heartbeat.json").read_text())
-    except (OSError, json.JSONDecodeError):
+    except (OSError, ValueError):  # none, or damaged when the machine went down
         return None
-    return beat if beat["session"] == session else None
+    return beat if isinstance(beat, dict) and beat.get("session") == session else None
 
 
 def run_trial(job: Job) -> Record:
     """Runs one trial to a record on disk, whatever happens short of the process dying.
 
     Raises:
-        GatelabError: the record cannot be written (no space left, folder gone): nothing else could be either.
+        NoSpaceError: the disk is full. That is no fault of the trial: with space again the same command goes on with
+            it, so it must not be on record as failed.
+        InputError: the record cannot be written (folder gone): nothing else could be either.
     """
     beat = Heartbeat(job)
     beat()
@@ -103,6 +106,8 @@ def run_trial(job: Job) -> Record:
     with _watched(beat), _caught_warnings() as caught:
         try:
             measured, status = job.measure(job.trial, job.store.trial_folder(job.trial.id), beat), "ok"
+        except NoSpaceError:
+            raise
         except GatelabError as error:
             message = str(error)
         except Exception as error:
@@ -152,24 +157,35 @@ class _Watchdog:
 
     def __init__(self) -> None:
         self.beat: Heartbeat | None = None
-        self._parent = os.getppid()
+        self.parent = os.getppid()
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
         while True:
             time.sleep(CHECK_SECONDS)
-            if os.getppid() != self._parent:
+            if os.getppid() != self.parent:
                 os._exit(1)  # nobody waits for the result, and the same command may already be at this trial again
             beat = self.beat
             if beat is not None and time.monotonic() - beat.last > beat.job.stall_seconds:
                 message = f"no sign of life for {beat.job.stall_seconds:g} s"
-                beat.job.store.write(describe(beat.job, beat, "hung", message, Measured({})))
-                os._exit(1)
+                try:
+                    beat.job.store.write(describe(beat.job, beat, "hung", message, Measured({})))
+                finally:
+                    os._exit(1)
 
 
 @cache
 def _watchdog() -> _Watchdog:
     return _Watchdog()
+
+
+def guard(home: int) -> None:
+    """What a new worker process does first: it keeps an eye on the command that made it, whose process id is ``home``.
+
+    A worker that is never given a trial must not outlive the command either.
+    """
+    if _watchdog().parent != home and os.name == "posix":
+        os._exit(1)  # the command was gone before this process had loaded
 
 
 @contextlib.contextmanager
@@ -186,7 +202,7 @@ def _watched(beat: Heartbeat) -> Iterator[None]:
     _watchdog().beat = beat
     try:
         yield
-    except BaseException:
+    except (SystemExit, KeyboardInterrupt):
         os._exit(1)  # SIGTERM, after training wrote its checkpoint; passed on, it would end the command too
     finally:
         _watchdog().beat = None
