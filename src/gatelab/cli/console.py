@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich import box
 from rich.console import Console as RichConsole
+from rich.console import ConsoleDimensions
 from rich.table import Table
 from rich.text import Text
 
@@ -27,9 +27,17 @@ class Console(RichConsole):
     """Rich's console without markup (a column may be called ``[red]``), as wide as needed when it is piped."""
 
     def __init__(self, stderr: bool = False):
-        watched = (sys.stderr if stderr else sys.stdout).isatty() or "COLUMNS" in os.environ
-        width = None if watched else PIPED_WIDTH
-        super().__init__(stderr=stderr, width=width, markup=False, highlight=False, emoji=False)
+        super().__init__(stderr=stderr, markup=False, highlight=False, emoji=False)
+
+    @property
+    def size(self) -> ConsoleDimensions:
+        """Columns and rows, as they are at the moment: output may be redirected while the program runs."""
+        watched = self.file.isatty() or "COLUMNS" in os.environ
+        return super().size if watched else ConsoleDimensions(PIPED_WIDTH, 25)
+
+    @size.setter
+    def size(self, new_size: tuple[int, int]) -> None:
+        self._width, self._height = new_size
 
     def on_broken_pipe(self) -> None:
         """Leaves it to ``gatelab.cli.main``, which ends quietly; rich would end the process here."""
