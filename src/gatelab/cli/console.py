@@ -30,14 +30,10 @@ class Console(RichConsole):
         super().__init__(stderr=stderr, markup=False, highlight=False, emoji=False)
 
     @property
-    def size(self) -> ConsoleDimensions:
+    def size(self) -> ConsoleDimensions:  # type: ignore[bad-override]  # nobody sets it here
         """Columns and rows, as they are at the moment: output may be redirected while the program runs."""
         watched = self.file.isatty() or "COLUMNS" in os.environ
         return super().size if watched else ConsoleDimensions(PIPED_WIDTH, 25)
-
-    @size.setter
-    def size(self, new_size: tuple[int, int]) -> None:
-        self._width, self._height = new_size
 
     def on_broken_pipe(self) -> None:
         """Leaves it to ``gatelab.cli.main``, which ends quietly; rich would end the process here."""
