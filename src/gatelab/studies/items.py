@@ -62,4 +62,5 @@ def over_items(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> Car
     error = math.sqrt(float(np.mean(transforms**2)) / items)
     half = float(stats.t.ppf((1 + LEVEL) / 2, count)) * error
     mean = float(gaps.mean())
-    return Carried(*(100 * value / reference for value in (mean, mean - half, mean + half)), items)
+    percent = 100 / reference
+    return Carried(percent * mean, percent * (mean - half), percent * (mean + half), items)
