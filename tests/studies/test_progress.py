@@ -8,7 +8,7 @@ import time
 import pytest
 from rich.console import Console
 
-from gatelab.studies.progress import Progress, describe, duration
+from gatelab.studies.progress import Progress, describe
 from gatelab.studies.trials import Record, Trial
 
 
@@ -57,10 +57,3 @@ def test_a_trial_in_one_line():
     assert describe(record("a", 8.31)) == "gru, seed 3: MAE 7.21 in 8.3 s"
     failed = Record("a", "train", "rnn", 1, {}, "failed", message="the loss is NaN\nand more")
     assert describe(failed) == "rnn, seed 1 failed: the loss is NaN"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.04, "< 0.1 s"), (59.9, "60 s"), (59.96, "1 min 0 s"), (3599.9, "1 h 0 min")]
-)
-def test_durations(seconds, text):
-    assert duration(seconds) == text

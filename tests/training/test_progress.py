@@ -12,16 +12,7 @@ from gatelab.core.config import ModelConfig
 from gatelab.core.errors import InputError
 from gatelab.training import fit
 from gatelab.training.events import Started
-from gatelab.training.progress import ProgressBar, duration, expectation
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(0.041, "0.041 s"), (1.26, "1.3 s"), (9.96, "10 s"), (41.8, "42 s"), (99.6, "100 s"), (200, "3 min"),
-     (5400, "90 min"), (9000, "2.5 h")],
-)  # fmt: skip
-def test_durations(seconds, said):
-    assert duration(seconds) == said
+from gatelab.training.progress import ProgressBar, expectation
 
 
 def test_expectation(tmp_path):

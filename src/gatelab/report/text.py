@@ -1,4 +1,4 @@
-"""Text as it may stand in HTML and SVG."""
+"""Text as it may stand in HTML and SVG; numbers and times as people read them."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def label(value: object, limit: int = 80) -> str:
 def number(value: object, digits: int = 4) -> str:
     """A number to ``digits`` significant places, ``∞`` and a dash where there is none; other values as they are.
 
-    >>> number(1234567.8), number(0.00012345), number(float("nan")), number(3), number("12 h")
-    ('1,234,568', '0.0001234', '–', '3', '12 h')
+    >>> number(1234567.8), number(0.00012345), number(float("nan")), number(3), number("12 h"), number(99.7, 2)
+    ('1,234,568', '0.0001234', '–', '3', '12 h', '100')
     """
     if value is None:
         return "–"
@@ -49,6 +49,24 @@ def number(value: object, digits: int = 4) -> str:
         return "–"
     if math.isinf(real):
         return "∞" if real > 0 else "−∞"
-    if 10**digits <= abs(real) < 1e12:
-        return f"{real:,.0f}".replace("-", "−")
-    return f"{real:.{digits}g}".replace("-", "−")
+    rounded = f"{real:.{digits}g}"
+    if 10**digits <= abs(float(rounded)) < 1e12:  # where these digits alone would be written 1e+04
+        rounded = f"{real:,.0f}"
+    return rounded.replace("-", "−")
+
+
+def duration(seconds: float) -> str:
+    """A time for people.
+
+    >>> [duration(seconds) for seconds in (0.041, 8.31, 41.8, 75, 7300)]
+    ['0.041 s', '8.3 s', '42 s', '1 min 15 s', '2 h 2 min']
+    """
+    if seconds < 0.95:
+        return f"{seconds:.2g} s"
+    if seconds < 59.5:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min"

@@ -10,8 +10,7 @@ import numpy as np
 from gatelab.core.task import Evaluation
 from gatelab.report import plots
 from gatelab.report.page import Code, Figure, Page, Section
-from gatelab.report.text import number
-from gatelab.studies.progress import duration
+from gatelab.report.text import duration
 from gatelab.studies.summary import of
 from gatelab.studies.tables import best_baseline, cost_table, difference_table, failure_table, score_table
 from gatelab.studies.trials import Record, Store
@@ -152,5 +151,5 @@ def _reproduce(results: Mapping[str, Any]) -> Section:
     ]
     if results["warnings"]:
         shown = results["warnings"][:5]
-        parts.append(f"Libraries warned of: {'; '.join(number(text) for text in shown)}")
+        parts.append(f"Libraries warned of: {'; '.join(shown)}")
     return Section("How to reproduce", parts)

@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from gatelab.report.text import duration
 from gatelab.studies.trials import Record, Trial
 
 Running = Sequence[tuple[Trial, dict[str, Any]]]
@@ -127,19 +128,3 @@ def describe(record: Record) -> str:
     numbers = record.measures.get("test") or record.measures.get("validation") or {}
     first = next(((name, value) for name, value in numbers.items() if value is not None), None)
     return f"{title(record)}: " + (f"{first[0]} {first[1]:.4g} in " if first else "") + duration(record.seconds)
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people.
-
-    >>> duration(8.31), duration(75), duration(7300)
-    ('8.3 s', '1 min 15 s', '2 h 2 min')
-    """
-    if seconds < 0.05:
-        return "< 0.1 s"
-    if seconds < 59.95:
-        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"

@@ -11,12 +11,11 @@ from gatelab.core.config import ModelConfig, TrainingConfig
 from gatelab.core.files import write_text
 from gatelab.core.task import Evaluation, Part, Task
 from gatelab.report import Code, Figure, Page, Section, Table, plots, render
-from gatelab.report.text import number
+from gatelab.report.text import duration, number
 from gatelab.studies.standing import Standing
 from gatelab.studies.verdict import beside_baseline, called
 from gatelab.training import Fitted, fit
 from gatelab.training.events import Listener
-from gatelab.training.progress import duration
 from gatelab.training.runs import environment
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from gatelab.report.page import Table
-from gatelab.report.text import number
-from gatelab.studies.progress import duration
+from gatelab.report.text import duration, number
 from gatelab.studies.statistics import Estimate
 from gatelab.studies.verdict import amount, called
 
@@ -20,31 +19,45 @@ SHOWN = 4
 """Columns of the score table that the terminal shows: the name and three metrics."""
 
 
+class _Ranked(NamedTuple):
+    """A cell or a baseline in the order of the score table."""
+
+    value: float | None  # of the first metric
+    scores: list[str]  # the row of the score table
+    costs: list[str]  # the row of the cost table
+    is_cell: bool
+
+
+def _ranking(results: Results) -> list[_Ranked]:
+    """Cells and baselines, the best on the test part first."""
+    names = [metric["name"] for metric in results["metrics"]]
+    rows: list[_Ranked] = []
+    for cell in results["cells"].values():
+        scores = [cell["test"][name] for name in names]
+        label = cell["title"] + (f" ({cell['failed']} failed)" if cell["failed"] else "")
+        value = scores[0] and scores[0]["mean"]
+        rows.append(_Ranked(value, [label, *map(_score, scores)], _cost_row(cell), True))
+    for label, baseline in results["baselines"].items():
+        scores = [baseline["test"][name] for name in names]
+        rows.append(_Ranked(scores[0], [label, *map(number, scores)], _baseline_cost_row(label, baseline), False))
+    sign = 1 if results["metrics"][0]["goal"] == "min" else -1
+    return sorted(rows, key=lambda row: (row.value is None, sign * (row.value or 0.0)))
+
+
 def score_table(results: Results) -> Table:
     """Cells and baselines on the test part, best first."""
-    metrics = results["metrics"]
-    rows: list[tuple[float | None, list[str], bool]] = []
-    for cell in results["cells"].values():
-        scores = [cell["test"][metric["name"]] for metric in metrics]
-        label = cell["title"] + (f" ({cell['failed']} failed)" if cell["failed"] else "")
-        rows.append((scores[0] and scores[0]["mean"], [label, *map(_score, scores)], True))
-    for name, baseline in results["baselines"].items():
-        scores = [baseline["test"][metric["name"]] for metric in metrics]
-        rows.append((scores[0], [name, *(number(score) if score is not None else "–" for score in scores)], False))
-    sign = 1 if metrics[0]["goal"] == "min" else -1
-    rows.sort(key=lambda row: (row[0] is None, sign * (row[0] or 0.0)))
-    columns = ["", *(_heading(metric) for metric in metrics)]
+    rows = _ranking(results)
+    columns = ["", *(_heading(metric) for metric in results["metrics"])]
     seeds = len(results["seeds"])
     caption = f"Test part. Cells: mean of {seeds} seeds and 95 % interval of the mean; baselines: one value."
-    return Table(columns, [row for _, row, _ in rows], caption if seeds > 1 else "Test part, one seed.",
-                 [at for at, (_, _, is_cell) in enumerate(rows) if is_cell])  # fmt: skip
+    return Table(columns, [row.scores for row in rows], caption if seeds > 1 else "Test part, one seed.",
+                 [at for at, row in enumerate(rows) if row.is_cell])  # fmt: skip
 
 
 def cost_table(results: Results) -> Table:
     """What each cell, and each baseline, cost."""
     rows = [_cost_row(cell) for cell in results["cells"].values()]
-    blank = ["–"] * 7
-    rows += [[name, _time(baseline["seconds"]), *blank] for name, baseline in results["baselines"].items()]
+    rows += [_baseline_cost_row(name, baseline) for name, baseline in results["baselines"].items()]
     columns = ["", "training", "to level", "best epoch", "peak memory", "parameters", "ms a sequence", "ms a step",
                "gradient spread"]  # fmt: skip
     level = "" if results["level"] is None else f" ({number(results['level'])})"
@@ -91,16 +104,12 @@ def failure_table(results: Results) -> Table:
 
 def for_terminal(results: Results) -> RichTable:
     """The first metrics and the costs that matter most, in one table that fits a terminal; the report has them all."""
-    scores = score_table(results)
     table = RichTable(box=SIMPLE_HEAD, pad_edge=False)
-    for at, column in enumerate([*scores.columns[:SHOWN], "training", "parameters", "ms a step"]):
+    for at, column in enumerate([*score_table(results).columns[:SHOWN], "training", "parameters", "ms a step"]):
         table.add_column(column, justify="left" if at == 0 else "right", no_wrap=at == 0)
-    costs = {row[0]: row for row in cost_table(results).rows}
-    for at, row in enumerate(scores.rows):
-        cost = costs.get(row[0].split(" (")[0]) or costs.get(row[0]) or ["–"] * 9
-        table.add_row(
-            *map(Text, [*row[:SHOWN], cost[1], cost[5], cost[7]]), style="bold" if at in scores.marked else "dim"
-        )
+    for row in _ranking(results):
+        shown = [*row.scores[:SHOWN], row.costs[1], row.costs[5], row.costs[7]]
+        table.add_row(*map(Text, shown), style="bold" if row.is_cell else "dim")
     return table
 
 
@@ -119,6 +128,10 @@ def _cost_row(cell: Mapping[str, Any]) -> list[str]:
         number(cost["step_latency_ms"], 2),
         number(cost["gradient_norm_spread"], 3),
     ]
+
+
+def _baseline_cost_row(name: str, baseline: Mapping[str, Any]) -> list[str]:
+    return [name, _time(baseline["seconds"]), *["–"] * 7]
 
 
 def _gap(difference: Mapping[str, Any], unit: str) -> list[str]:

@@ -7,18 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from gatelab.report.text import duration
 from gatelab.training.events import EpochEnded, Event, Failed, Finished, Started, Stepped, Warned
-
-
-def duration(seconds: float) -> str:
-    """A time for people, to two figures: ``0.4 s``, ``40 s``, ``3 min``, ``2.5 h``.
-
-    >>> [duration(value) for value in (0.04, 1.26, 41.8, 200, 9000)]
-    ['0.04 s', '1.3 s', '42 s', '3 min', '2.5 h']
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def expectation(event: Started) -> str:
