@@ -3,6 +3,7 @@
 import json
 import shutil
 import tomllib
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -101,7 +102,11 @@ def test_a_newer_format(folder):
         load(folder)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format": 1, "files": {}}', '{"format": "x", "files": {}}'])
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "{}", '{"format": 1, "files": {}}', '{"format": "x", "files": {}}', '{"format": 1, "files": []}',
+     '{"format": 1, "files": {"config.toml": {}}}', '{"format": 1, "files": {"config.toml": null}}'],
+)  # fmt: skip
 def test_a_damaged_manifest(content, folder):
     (folder / "manifest.json").write_text(content)
     with pytest.raises(RunError, match=r"manifest\.json is damaged"):
@@ -137,6 +142,24 @@ def test_create_keeps_what_is_not_its_own(folder):
     Run.create(folder, task, ModelConfig(), task.training_defaults())
     assert (folder / "notes.txt").read_text() == "mine"
     assert not (folder / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("deaths", range(2, 8))
+def test_a_replacement_that_is_cut_short_leaves_no_run_rather_than_a_damaged_one(folder, monkeypatch, deaths):
+    unlink, calls = Path.unlink, []
+
+    def dying(path, *args, **options):
+        calls.append(path)
+        if len(calls) > deaths:
+            raise KeyboardInterrupt
+        return unlink(path, *args, **options)
+
+    monkeypatch.setattr(Path, "unlink", dying)
+    task = toys.EchoTask.open(0, toys.EchoConfig())
+    with pytest.raises(KeyboardInterrupt):
+        Run.create(folder, task, ModelConfig(), task.training_defaults())
+    monkeypatch.undo()
+    assert not Run.exists(folder) or Run.open(folder).outcome
 
 
 def test_a_folder_that_is_a_file(tmp_path):

@@ -14,6 +14,7 @@ from gatelab.core.config import ModelConfig, TrainingConfig
 from gatelab.core.errors import InputError
 from gatelab.core.task import Task
 from gatelab.studies.verdict import called, listed
+from gatelab.training.learner import parameter_count
 
 TOLERANCE = 0.02
 TUNING_SEED = 0
@@ -111,7 +112,7 @@ class Sizes:
         if model not in self._counts:
             with torch.random.fork_rng(devices=[]):  # building draws weights; the caller's stream stays as it was
                 built = self._task.build(model)
-            self._counts[model] = sum(p.numel() for p in built.parameters() if p.requires_grad)
+            self._counts[model] = parameter_count(built)
         return self._counts[model]
 
     def target(self, base: ModelConfig, hidden_size: int) -> int:

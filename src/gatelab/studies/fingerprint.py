@@ -41,7 +41,7 @@ def _feed(hasher: Any, value: Any) -> None:
         value = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
     if isinstance(value, np.ndarray) and value.dtype != object:
         hasher.update(f"{value.dtype.str}{value.shape}".encode())
-        hasher.update(np.ascontiguousarray(value))
+        hasher.update(value.tobytes())
     elif isinstance(value, Mapping):
         for name in sorted(value, key=str):
             hasher.update(str(name).encode())

@@ -48,11 +48,6 @@ class Single:
     def _first(self) -> str:
         return self.task.metrics[0].name
 
-    @property
-    def parameters(self) -> int:
-        """Numbers that were learned."""
-        return sum(p.numel() for p in self.fitted.model.parameters() if p.requires_grad)
-
     def results(self) -> dict[str, Any]:
         """Everything as plain values."""
         fitted = self.fitted
@@ -66,7 +61,7 @@ class Single:
             "metrics": dict(self.evaluation.metrics),
             "items": self.evaluation.items,
             "baselines": {name: dict(found.metrics) for name, found in self.baselines.items()},
-            "parameters": self.parameters,
+            "parameters": self.fitted.parameters,
             "epochs": len(fitted.history),
             "best_epoch": fitted.best_epoch,
             "steps": fitted.steps,
@@ -85,7 +80,7 @@ class Single:
     def _page(self, command: str) -> Page:
         fitted, name = self.fitted, called(self.cell)
         facts = [
-            ("parameters", f"{self.parameters:,}"),
+            ("parameters", f"{self.fitted.parameters:,}"),
             ("training", duration(fitted.seconds)),
             ("best epoch", f"{fitted.best_epoch} of {len(fitted.history)}"),
             (f"{self.part} items", f"{self.evaluation.items:,}"),

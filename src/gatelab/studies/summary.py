@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import joblib
 import numpy as np
 
 from gatelab.core.config import to_dict
 from gatelab.core.task import Metric
+from gatelab.core.versions import versions
 from gatelab.studies import tuning
 from gatelab.studies.progress import title
 from gatelab.studies.statistics import Difference, against, estimate, pairwise
 from gatelab.studies.trials import Record
 from gatelab.studies.verdict import called, headline, verdict
-from gatelab.studies.worker import versions
+from gatelab.studies.worker import LIBRARIES
+from gatelab.training.runs import environment
 
 if TYPE_CHECKING:
     from gatelab.studies.comparing import Comparing
@@ -57,8 +57,8 @@ def summarise(study: Comparing, records: Records) -> dict[str, Any]:
         "warnings": sorted({text for record in records.values() for text in record.warnings}),
         "seeds": list(study.plan.seeds),
         "command": study.plan.command,
-        "versions": versions(),
-        "machine": {"system": platform.platform(), "cores": joblib.cpu_count()},
+        "versions": versions(*LIBRARIES),
+        "machine": {name: value for name, value in environment().items() if name in ("system", "cores")},
     }  # fmt: skip
 
 

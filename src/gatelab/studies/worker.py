@@ -14,15 +14,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
-from platform import python_version
 from typing import Any, Protocol
 
 from gatelab.core.errors import GatelabError, NoSpaceError
+from gatelab.core.versions import versions
 from gatelab.studies.trials import Measured, Record, Store, Trial
 
 CHECK_SECONDS = 0.5
+LIBRARIES = ("torch", "numpy")
+"""Whose versions a record names, beside gatelab's."""
 
 
 class Beat(Protocol):
@@ -124,13 +125,8 @@ def describe(
     trial, now = job.trial, time.time()
     return Record(
         trial.id, trial.kind, trial.label, trial.seed, trial.configuration, status, message, measured.measures,
-        round(now - beat.started, 3), _iso(beat.started), _iso(now), versions(), caught,
+        round(now - beat.started, 3), _iso(beat.started), _iso(now), versions(*LIBRARIES), caught,
     )  # fmt: skip
-
-
-def versions() -> dict[str, str]:
-    """What the numbers were made with."""
-    return {"python": python_version(), **{name: version(name) for name in ("gatelab", "torch", "numpy")}}
 
 
 def _iso(seconds: float) -> str:

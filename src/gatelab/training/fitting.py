@@ -16,7 +16,7 @@ from gatelab.core.random import integer_seed
 from gatelab.core.task import Task
 from gatelab.training import checkpoints, devices, tensors
 from gatelab.training.events import Event, Listener, Warned
-from gatelab.training.learner import Learner
+from gatelab.training.learner import Learner, parameter_count
 from gatelab.training.loop import Trainer
 from gatelab.training.runs import Run, check_same, describe, environment
 from gatelab.training.tensorboard import TensorBoard
@@ -43,6 +43,11 @@ class Fitted:
     steps: int
     stopped: str
     """Why: ``epochs``, ``patience``, ``time`` or ``steps``."""
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that were learned."""
+        return parameter_count(self.model)
 
 
 def fit(

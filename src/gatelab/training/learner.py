@@ -54,6 +54,11 @@ class Learner:
             yield loss
 
 
+def parameter_count(model: torch.nn.Module) -> int:
+    """Numbers that the model learns."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
 def finite(*values: float) -> bool:
     """Whether all are."""
     return all(math.isfinite(value) for value in values)

@@ -27,7 +27,7 @@ from gatelab.training.diagnosis import advice, diagnose
 from gatelab.training.estimate import epoch_seconds
 from gatelab.training.events import Checkpointed, EpochEnded, Event, Failed, Finished, Started, Stepped, Warned
 from gatelab.training.interrupts import Interrupts
-from gatelab.training.learner import Learner, finite
+from gatelab.training.learner import Learner, finite, parameter_count
 from gatelab.training.runs import Run
 from gatelab.training.schedules import learning_rate
 
@@ -279,7 +279,7 @@ class Trainer:
         self.emit(
             Started(
                 folder=self.run.folder,
-                parameters=sum(parameter.numel() for parameter in self.learner.parameters),
+                parameters=parameter_count(self.model),
                 epochs=self.training.epochs,
                 batches=self.batches,
                 device=str(self.learner.device),

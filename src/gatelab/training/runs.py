@@ -18,7 +18,6 @@ import platform
 import shutil
 import tomllib
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +30,14 @@ from gatelab.core.config import ModelConfig, TrainingConfig, from_dict, to_dict
 from gatelab.core.errors import GatelabError, RunError
 from gatelab.core.files import digest, read_json, writable_folder, write_bytes, write_json, write_text
 from gatelab.core.task import Task
+from gatelab.core.versions import versions
 from gatelab.training.tensors import Tensors, copied
 
 FORMAT = 1
 """Raised by one whenever an older gatelab could not read what a newer one writes."""
 FREE = ("training.checkpoint_seconds", "training.tensorboard")
 """Settings that change no number, so that a run may go on under others."""
-_LIBRARIES = ("gatelab", "torch", "numpy", "scipy", "pandas", "scikit-learn", "statsmodels", "safetensors")
+_LIBRARIES = ("torch", "numpy", "scipy", "pandas", "scikit-learn", "statsmodels", "safetensors")
 _OWN = ("config.toml", "environment.json", "task.json", "metrics.jsonl", "model.safetensors", "manifest.json")
 
 
@@ -75,7 +75,7 @@ class Run:
             InputError: the folder cannot be written to.
         """
         path = writable_folder(folder)
-        for name in _OWN:
+        for name in reversed(_OWN):  # the manifest first: without it there is no run, whatever else is left
             (path / name).unlink(missing_ok=True)
         shutil.rmtree(path / "checkpoints", ignore_errors=True)
         config = describe(task, model, training, seed, initial)
@@ -222,14 +222,9 @@ def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
 
 def environment() -> dict[str, Any]:
     """Versions and machine, as far as they may move a number or a time."""
-    libraries = {}
-    for name in _LIBRARIES:
-        try:
-            libraries[name] = version(name)
-        except PackageNotFoundError:
-            libraries[name] = gatelab.__version__ if name == "gatelab" else "absent"
+    libraries = versions(*_LIBRARIES)
     return {
-        "python": platform.python_version(),
+        "python": libraries.pop("python"),
         "system": platform.platform(),
         "processor": platform.processor() or platform.machine(),
         "cores": joblib.cpu_count(),
@@ -247,7 +242,9 @@ def _manifest(folder: Path) -> dict[str, Any]:
         raise RunError(f"{folder} is not a run folder", expected="manifest.json in it", fix="name the folder of a run")
     try:
         manifest = read_json(folder / "manifest.json")
-        newer, names = manifest["format"] > FORMAT, manifest["files"].keys()
+        newer = manifest["format"] > FORMAT
+        files = {} if newer else manifest["files"]
+        whole = "config.toml" in files and all(facts.keys() >= {"bytes", "sha256"} for facts in files.values())
     except (GatelabError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{folder / 'manifest.json'} is damaged", got=error, fix=_FIX) from error
     if newer:
@@ -257,8 +254,9 @@ def _manifest(folder: Path) -> dict[str, Any]:
             got=f"format {manifest['format']} of gatelab {manifest.get('gatelab', 'unknown')}",
             fix="upgrade gatelab: pip install --upgrade gatelab",
         )
-    if "config.toml" not in names:
-        raise RunError(f"{folder / 'manifest.json'} is damaged", got="it names no config.toml", fix=_FIX)
+    if not whole:
+        expected = "config.toml and other files, each with its size and SHA-256"
+        raise RunError(f"{folder / 'manifest.json'} is damaged", expected=expected, fix=_FIX)
     return manifest
 
 
