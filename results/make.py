@@ -7,6 +7,7 @@ them without running anything, and `run` only runs what they do not hold yet.
 from __future__ import annotations
 
 import argparse
+import statistics
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -34,7 +35,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int)
     parser.add_argument("--work", type=Path, default=Path("runs/results"), help="folder for the studies themselves")
     given = parser.parse_args()
-    protocols = tomllib.loads((HERE / "protocols.toml").read_text())
+    protocols = tomllib.loads((HERE / "protocols.toml").read_text(encoding="utf-8"))
+    if unknown := set(given.names) - set(protocols):
+        parser.error(f"no protocol is called {', '.join(sorted(unknown))}; there are {', '.join(protocols)}")
     if given.what == "run":
         for name in given.names or protocols:
             measure(name, protocols[name], given.work / name, given.seeds, given.jobs)
@@ -124,7 +127,7 @@ def score(trained: Sequence[Record], metric: str) -> tuple[float, str]:
 
 def cell_row(cell: str, trained: Sequence[Record], metrics: Sequence[str]) -> list[str]:
     """A trained cell."""
-    seconds = sorted(record.measures["train_seconds"] for record in trained)[len(trained) // 2]
+    seconds = statistics.median(record.measures["train_seconds"] for record in trained)
     first = trained[0]
     rate = first.configuration["training"]["learning_rate"]
     cells = [

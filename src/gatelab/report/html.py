@@ -18,6 +18,7 @@ from gatelab.core import files
 from gatelab.core.errors import InputError
 from gatelab.report import palette
 from gatelab.report.page import Code, Figure, Page, Section, Table
+from gatelab.report.svg import prefix_ids
 from gatelab.report.text import clean, label, number
 
 _NUMERIC = re.compile(r"[<>≤≥≈~±+−-]*\s*[(\[]?\s*[+−-]?[\d.]+")
@@ -112,7 +113,7 @@ def _inline(figure: Figure, place: int) -> Markup:
         _refuse_reaching_out(node)
     if root.tag != "svg":
         raise InputError("a figure is not SVG", expected="<svg>", got=f"<{label(root.tag, 40)}>", fix=_FIX)
-    _prefix_ids(root, f"f{place}-")
+    prefix_ids(root, f"f{place}-")
     root.set("xmlns", "http://www.w3.org/2000/svg")
     root.set("role", "img")
     root.set("aria-label", label(figure.alt or figure.caption or root.get("aria-label") or "figure", 300))
@@ -140,15 +141,3 @@ def _refuse_reaching_out(node: ElementTree.Element) -> None:
             got=", ".join([f"<{label(node.tag, 40)}>", *(label(found, 60) for found in outside + handlers)]),
             fix=_FIX,
         )
-
-
-def _prefix_ids(root: ElementTree.Element, prefix: str) -> None:
-    """Puts ``prefix`` before every id and every reference to one."""
-    for node in root.iter():
-        for key, value in node.attrib.items():
-            if key == "id":
-                node.set(key, prefix + value)
-            elif key == "href" and value.startswith("#"):
-                node.set(key, f"#{prefix}{value[1:]}")
-            elif "url(#" in value:
-                node.set(key, value.replace("url(#", f"url(#{prefix}"))

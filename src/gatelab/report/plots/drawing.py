@@ -23,6 +23,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gatelab.report.palette import PALETTE, light
+from gatelab.report.svg import prefix_ids
 from gatelab.report.text import label
 
 TEXT = 12.5
@@ -119,7 +120,7 @@ def svg_of(draw: Callable[[Canvas], Figure], title: str, wide: Canvas = WIDE) ->
     prefix = "g" + hashlib.sha256(content).hexdigest()[:10]
     root = ElementTree.Element("svg", _root_attributes(prefix, title, layouts))
     for canvas, layout in layouts:
-        rename_ids(layout, f"{prefix}-{canvas.name[0]}-")
+        prefix_ids(layout, f"{prefix}-{canvas.name[0]}-")
         layout.set("class", canvas.name)
         layout.set("width", "100%")
         layout.set("height", "100%")
@@ -193,19 +194,6 @@ def _style(style: str) -> str:
 def _rounded(text: str) -> str:
     text = re.sub(r"-?\d+\.\d+(?:e-?\d+)?", lambda match: f"{round(float(match[0]), 2):g}", text)
     return re.sub(r"\s*([A-Za-z])\s*", r"\1", " ".join(text.split())) if text[:2] == "M " else text
-
-
-def rename_ids(root: ElementTree.Element, prefix: str) -> None:
-    """Puts ``prefix`` before every id and every reference to one."""
-    ids = {node.attrib["id"] for node in root.iter() if "id" in node.attrib}
-    for node in root.iter():
-        for key, value in node.attrib.items():
-            if key == "id":
-                node.set(key, prefix + value)
-            elif key == "href" and value[1:] in ids:
-                node.set(key, f"#{prefix}{value[1:]}")
-            elif "url(#" in value:
-                node.set(key, re.sub(r"url\(#([\w-]+)\)", rf"url(#{prefix}\1)", value))
 
 
 def legend(figure: Figure, canvas: Canvas, handles: Sequence, names: Sequence[str]) -> None:
