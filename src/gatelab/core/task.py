@@ -46,7 +46,7 @@ class Metric:
     """What it says, in one line for a reader who has not met it."""
 
     def better(self, a: float, b: float) -> bool:
-        """Whether ``a`` is strictly better than ``b``; NaN is better than nothing."""
+        """Whether ``a`` is strictly better than ``b``; never where one of them is NaN."""
         return a < b if self.goal == "min" else a > b
 
 
@@ -57,7 +57,8 @@ class Evaluation:
     metrics: Mapping[str, float]
     """Every metric by name, in the user's units."""
     arrays: Mapping[str, Array] = field(default_factory=dict)
-    """What figures and paired tests need (forecasts, truth, error of each item); numeric arrays only."""
+    """What figures and paired tests need, numeric arrays only; ``error_by_item (N,)`` is the error of each scored item
+    in order, less being better, by which methods are compared on the same items."""
     items: int = 0
     """How many scored items (windows, sentences, steps) the metrics are taken over."""
 

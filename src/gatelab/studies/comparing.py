@@ -45,7 +45,6 @@ class Comparing(Study):
     """Baselines, tuning on validation, then every cell with every seed."""
 
     name = "compare"
-    question = "Which cell serves this task best, how well, and at what cost?"
 
     def __init__(self, task: Task, plan: Plan):
         self.task, self.plan = task, plan
@@ -113,7 +112,7 @@ class Comparing(Study):
 
     def results(self, records: Records, store: Store) -> dict[str, Any]:
         """Everything that the table, the verdict and the report say."""
-        return summarise(self, records)
+        return summarise(self, records, store)
 
     def page(self, results: Mapping[str, Any], records: Records, store: Store) -> Page:
         """The report."""

@@ -29,7 +29,6 @@ class Study(ABC):
     """One question that trials can answer."""
 
     name: ClassVar[str]
-    question: ClassVar[str]
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:

@@ -94,7 +94,17 @@ def fit(
         return _fitted(run, network)
 
 
-def _run_in(folder, task, model, training, seed, network, initial, resume, emit) -> Run:
+def _run_in(
+    folder: Path,
+    task: Task,
+    model: ModelConfig,
+    training: TrainingConfig,
+    seed: int,
+    network: torch.nn.Module,
+    initial: Mapping[str, torch.Tensor] | None,
+    resume: bool,
+    emit: Listener,
+) -> Run:
     """The run to go on with, checked to be the same, or a new one where there is none."""
     digest = tensors.fingerprint(initial) if initial is not None else None
     if not (resume and Run.exists(folder)):

@@ -194,7 +194,7 @@ def _draw_panel(
 
 
 def _plain_log_ticks(axes: Axes, lines: list[_Checked]) -> None:
-    """Ticks at 1, 2 and 5 over few decades, at powers of ten over many, as plain numbers."""
+    """Ticks at 1, 2, 3 and 5 over about one decade, fewer over more, powers of ten over many, as plain numbers."""
     finite = np.concatenate([line.y[np.isfinite(line.y)] for line in lines])  # (N,)
     decades = np.log10(finite.max()) - np.log10(finite.min()) if finite.size else 0
     subs = (1, 2, 3, 5) if decades < 1.2 else (1, 2, 5) if decades < 2.5 else (1,)
