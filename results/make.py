@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from gatelab import compare
-from gatelab.core.files import write_text
+from gatelab.core.files import read_json, write_json, write_text
 from gatelab.core.task import Metric
+from gatelab.studies.items import Carried
 from gatelab.studies.statistics import estimate
 from gatelab.studies.trials import Record, Store, read_records, write_records
 from gatelab.studies.verdict import called, verdict
 
 HERE = Path(__file__).parent
+CARRIED = HERE / "carried.json"
 PAGE = HERE.parent / "docs" / "results.md"
 _KEPT = ("epoch", "step", "seconds", "train_loss", "validation_loss", "gradient_norm", "improved")
 
@@ -53,6 +55,8 @@ def measure(name: str, protocol: Mapping[str, Any], folder: Path, seeds: int, jo
     options = {key: tuple(value) if isinstance(value, list) else value for key, value in protocol["options"].items()}
     comparison = compare("forecasting", protocol["data"], seeds=seeds, jobs=jobs, out=folder, quiet=False, **options)
     write_records(ledger, (slim(record) for record in sorted(comparison.records.values(), key=order)))
+    if lead := comparison.results["carried"]:  # needs the errors of every item, which the records do not keep
+        write_json(CARRIED, {**(read_json(CARRIED) if CARRIED.exists() else {}), name: lead})
     print(comparison)
 
 
@@ -110,7 +114,8 @@ def chapter(name: str, protocol: Mapping[str, Any], records: Sequence[Record]) -
     scores = {cell: {r.seed: r.metric("test", metrics[0]) for r in trained} for cell, trained in cells.items()}
     marks = {r.label: r.metric("test", metrics[0]) for r in done if r.kind == "baseline"}
     failed = [f"{r.label}, seed {r.seed}" for r in records if not r.ok and r.kind != "tune"]
-    said = verdict(Metric(metrics[0]), scores, marks, failed)
+    lead = read_json(CARRIED).get(name) if CARRIED.exists() else None
+    said = verdict(Metric(metrics[0]), scores, marks, failed, lead and Carried(**lead))
     versions = ", ".join(f"{key} {value}" for key, value in sorted(records[0].versions.items()))
     return (
         f"## {protocol['title']}\n\n`{name}`: {protocol['protocol']}\n\n" + "\n".join(lines) + f"\n\n{said}\n\n"

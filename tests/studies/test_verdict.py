@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gatelab.core.task import Metric
+from gatelab.studies.items import Carried
 from gatelab.studies.verdict import headline, verdict
 
 MAE = Metric("MAE", unit="°C")
@@ -110,3 +111,13 @@ def test_the_headline_is_one_plain_sentence():
         "GRU did best; it beats the best baseline, naive, by 30 %."
     )
     assert headline(MAE, {"gru": {}}, {}).startswith("No cell finished")
+
+
+def test_a_lead_over_a_baseline_is_held_against_the_items_too():
+    cells, baselines = {"gru": around(1.5)}, {"naive": 2.0}
+    sure = verdict(MAE, cells, baselines, [], Carried(-25.0, -30.0, -20.0, 900))
+    assert "That should carry over to other data of this kind: over the 900 items" in sure
+    unsure = verdict(MAE, cells, baselines, [], Carried(-25.0, -60.0, 10.0, 900))
+    assert "not sure: over the 900 items of the test part, GRU's error lies −25 % [−60, 10] from that of naive." in unsure
+    contrary = verdict(MAE, cells, baselines, [], Carried(25.0, 20.0, 30.0, 900))
+    assert "not sure" in contrary

@@ -14,6 +14,8 @@ import numpy as np
 from scipy import stats
 from scipy.fft import dct
 
+ERRORS = "error_by_item"
+"""The array of an ``Evaluation`` that holds the error of each scored item, in order."""
 LEVEL = 0.95
 FEWEST = 20
 """Items below which nothing is said."""

@@ -12,9 +12,11 @@ from gatelab.core.config import to_dict
 from gatelab.core.task import Metric
 from gatelab.core.versions import versions
 from gatelab.studies import tuning
+from gatelab.studies.items import ERRORS, Carried, over_items
 from gatelab.studies.progress import title
+from gatelab.studies.standing import Standing
 from gatelab.studies.statistics import Difference, against, estimate, pairwise
-from gatelab.studies.trials import Record
+from gatelab.studies.trials import Record, Store
 from gatelab.studies.verdict import called, headline, verdict
 from gatelab.studies.worker import LIBRARIES
 from gatelab.training.runs import environment
@@ -27,7 +29,7 @@ COSTS = ("train_seconds", "seconds_to_level", "best_epoch", "peak_memory_mb", "a
 Records = Mapping[str, Record]
 
 
-def summarise(study: Comparing, records: Records) -> dict[str, Any]:
+def summarise(study: Comparing, records: Records, store: Store) -> dict[str, Any]:
     """The whole of ``results.json``."""
     metrics, first = study.task.metrics, study.task.metrics[0]
     trained = {cell: of(records, "train", cell) for cell in study.plan.cells}
@@ -36,6 +38,7 @@ def summarise(study: Comparing, records: Records) -> dict[str, Any]:
     scores = {cell: values(rows, "test", first.name) for cell, rows in trained.items()}
     marks = {name: record.metric("test", first.name) for name, record in baselines.items() if record.ok}
     failed = [title(record) for record in records.values() if not record.ok and record.kind != "tune"]
+    lead = carried(Standing.of(first, scores, marks), trained, baselines, store)
     return {
         "format": 1,
         "task": study.task.name,
@@ -44,7 +47,8 @@ def summarise(study: Comparing, records: Records) -> dict[str, Any]:
         "notes": list(study.task.notes),
         "metrics": [asdict(metric) for metric in metrics],
         "headline": headline(first, scores, marks),
-        "verdict": verdict(first, scores, marks, failed),
+        "verdict": verdict(first, scores, marks, failed, lead),
+        "carried": lead and asdict(lead),
         "cells": {cell: _cell(study, cell, rows, metrics, level) for cell, rows in trained.items()},
         "baselines": {name: _baseline(record, metrics) for name, record in baselines.items()},
         "differences": [_gap(gap) for gap in pairwise({cell: score for cell, score in scores.items() if score})],
@@ -60,6 +64,18 @@ def summarise(study: Comparing, records: Records) -> dict[str, Any]:
         "versions": versions(*LIBRARIES),
         "machine": {name: value for name, value in environment().items() if name in ("system", "cores")},
     }  # fmt: skip
+
+
+def carried(
+    standing: Standing, trained: Mapping[str, Sequence[Record]], baselines: Mapping[str, Record], store: Store
+) -> Carried | None:
+    """The best cell beside the best baseline, item by item; ``None`` where their errors were not kept."""
+    if standing.baseline is None or not standing.means:
+        return None
+    cell = [store.arrays(record.id).get(ERRORS) for record in trained[standing.leader] if record.ok]
+    other = store.arrays(baselines[standing.baseline].id).get(ERRORS)
+    known = [errors for errors in cell if errors is not None]
+    return over_items(known, [other]) if known and other is not None else None
 
 
 def of(records: Records, kind: str, label: str) -> list[Record]:

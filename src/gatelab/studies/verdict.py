@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from gatelab.cells.cell import CELLS
 from gatelab.core.task import Metric
 from gatelab.report.text import number
+from gatelab.studies.items import Carried
 from gatelab.studies.standing import Standing
 from gatelab.studies.statistics import Difference, Estimate, Values
 
@@ -36,7 +37,13 @@ def headline(metric: Metric, cells: Mapping[str, Values], baselines: Mapping[str
     return f"{among}; {subject} {verb} {baseline},{_by(standing)}." if standing.baseline else f"{among}."
 
 
-def verdict(metric: Metric, cells: Mapping[str, Values], baselines: Mapping[str, float], failed: Sequence[str]) -> str:
+def verdict(
+    metric: Metric,
+    cells: Mapping[str, Values],
+    baselines: Mapping[str, float],
+    failed: Sequence[str],
+    carried: Carried | None = None,
+) -> str:
     """A few sentences: who is best and by how much, whether a baseline is better, what to be careful about.
 
     Args:
@@ -44,6 +51,7 @@ def verdict(metric: Metric, cells: Mapping[str, Values], baselines: Mapping[str,
         cells: test results of each cell by seed.
         baselines: test results of each baseline.
         failed: the trials that failed or hung, for people.
+        carried: the best cell beside the best baseline over the items of the test part, where that is known.
     """
     standing = Standing.of(metric, cells, baselines)
     if not standing.means:
@@ -52,6 +60,8 @@ def verdict(metric: Metric, cells: Mapping[str, Values], baselines: Mapping[str,
     if standing.baseline is not None:
         bad_news = standing.news in ("same", "worse")
         sentences.insert(0 if bad_news else 1, beside_baseline(standing))
+    if carried is not None and standing.news in ("better", "worse"):
+        sentences.append(over_test(standing, carried))
     if standing.single:
         sentences.append("With one seed no interval can be given: what looks better may be luck. Run more seeds.")
     return " ".join([*sentences, *_failures(failed)])
@@ -92,6 +102,16 @@ def beside_baseline(standing: Standing) -> str:
     losing = [called(cell) for cell in standing.not_better]
     beats = f"{best} beats the best baseline, {stated}, by {size(gap, metric)}"
     return beats + (f"; {listed(losing)} not." if losing else ".")
+
+
+def over_test(standing: Standing, carried: Carried) -> str:
+    """Whether what was found beside the baseline would be found on other data of this kind."""
+    gap = f"{number(carried.percent, 2)} % [{number(carried.low, 2)}, {number(carried.high, 2)}]"
+    whose = f"{called(standing.leader)}'s error lies {gap} from that of {standing.baseline}"
+    about = f"over the {carried.items:,} items of the test part, {whose}"
+    if carried.sure and (carried.percent < 0) == (standing.news == "better"):
+        return f"That should carry over to other data of this kind: {about}."
+    return f"Whether that carries over to other data is not sure: {about}."
 
 
 def size(difference: Difference, metric: Metric) -> str:
