@@ -48,7 +48,6 @@ def test_json_is_strict_and_plain_ascii(capsys):
 
 
 def test_nothing_is_cut_or_wrapped_in_a_pipe(capsys, monkeypatch):
-    monkeypatch.delenv("COLUMNS", raising=False)
     say("x" * 500)
     say_table(("a", "b"), [("y" * 100, "z" * 100)])
     lines = capsys.readouterr().out.splitlines()

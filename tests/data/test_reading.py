@@ -273,3 +273,15 @@ def test_lines_are_counted_through_quoted_line_ends(file):
     content = 'date,y,remark\n2020-01-01,1,"one\ntwo\nthree"\n2020-01-02,inf,no\n2020-01-03,3,no\n'
     with pytest.raises(DataError, match=r"inf in line 5"):
         read_table(file(content), Roles(target=("y",)))
+
+
+def test_an_encrypted_archive_is_refused(tmp_path):
+    path = tmp_path / "locked.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("table.csv", PLAIN)
+    content = bytearray(path.read_bytes())
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(signature) + flags] |= 1  # the bit that says "encrypted"
+    path.write_bytes(bytes(content))
+    with pytest.raises(DataError, match=r"(?s)locked.zip cannot be unpacked.*unpack it by hand"):
+        read_table(path)

@@ -12,9 +12,10 @@ from tyro.conf import Positional
 
 from gatelab.cli.console import err, note, say, say_json, say_table
 from gatelab.cli.parsing import parse_groups
-from gatelab.cli.tasks import plain, run_folder, say_scores
+from gatelab.cli.tasks import run_folder, say_scores
 from gatelab.core.config import require
 from gatelab.core.errors import InputError
+from gatelab.core.files import finite
 from gatelab.report.text import number
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _evaluate(loaded: Loaded, options: Options) -> None:
     scored |= {name: evaluate("test") for name, evaluate in task.baselines().items()}
     if options.json:
         metrics = {name: dict(found.metrics) for name, found in scored.items()}
-        say_json(plain({"metric": task.metrics[0].name, "items": scored[cell].items, "metrics": metrics}))
+        say_json(finite({"metric": task.metrics[0].name, "items": scored[cell].items, "metrics": metrics}))
         return
     say_scores(task, scored)
     note("", "Only baselines that need no training stand here: nothing was fitted on these data.")
@@ -86,7 +87,7 @@ def _backtest(loaded: Loaded, options: Options) -> None:
         )  # fmt: skip
     metric = loaded.task.metrics[0]
     if options.json:
-        say_json(plain({"metric": metric.name, "folds": found.to_dict("records")}))
+        say_json(finite({"metric": metric.name, "folds": found.to_dict("records")}))
         return
     table = found.pivot(index="method", columns="fold", values=metric.name)
     table = table.assign(mean=table.mean(axis=1)).sort_values("mean", ascending=metric.goal == "min")

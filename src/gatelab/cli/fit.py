@@ -13,8 +13,9 @@ from tyro.conf import Positional
 
 from gatelab.cli.console import err, note, say, say_json
 from gatelab.cli.parsing import given, parse_groups
-from gatelab.cli.tasks import MODEL, TRAINING, plain, remember_source, say_scores, take_task, task_group
+from gatelab.cli.tasks import MODEL, TRAINING, remember_source, say_scores, take_task, task_group
 from gatelab.core.config import ModelConfig, TrainingConfig
+from gatelab.core.files import finite
 from gatelab.core.task import Task
 from gatelab.tasks import TASKS
 
@@ -74,7 +75,7 @@ def _fit(task: Task, model: ModelConfig, asked: Mapping[str, Any], options: Opti
     remember_source(folder, options.data)
     report = single.write_report(command)
     if options.json:
-        say_json(plain({**single.results(), "report": str(report)}))
+        say_json(finite({**single.results(), "report": str(report)}))
         return 0
     say_scores(task, {model.cell: single.evaluation, **single.baselines})
     say("", single.verdict, "", f"model   {folder}", f"report  {report}")

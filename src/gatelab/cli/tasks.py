@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from gatelab.cli.console import say, say_table
 from gatelab.cli.parsing import Group
@@ -41,7 +39,7 @@ def take_task(argv: Sequence[str], *, command: str, description: str, example: s
         say(f"usage: gatelab {command} TASK DATA …", "", description, "", f"tasks: {tasks}", "")
         say(f"`gatelab {command} TASK --help` shows the options.", "", "examples:", f"  {example}")
         return None
-    TASKS[argv[0]]
+    TASKS.check(argv[0])
     return argv[0], list(argv[1:])
 
 
@@ -97,11 +95,6 @@ def remembered_source(folder: Path) -> str:
         f"no table is given, and {folder} does not say what the model was trained on",
         fix="name the table after the folder",
     )
-
-
-def plain(value: Any) -> Any:
-    """Numbers that are not finite as None, for JSON."""
-    return json.loads(json.dumps(value), parse_constant=lambda _: None)
 
 
 def say_scores(task: Task, scored: Mapping[str, Evaluation]) -> None:

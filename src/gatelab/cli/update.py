@@ -12,8 +12,9 @@ from tyro.conf import Positional
 
 from gatelab.cli.console import err, note, say, say_json
 from gatelab.cli.parsing import parse_groups
-from gatelab.cli.tasks import plain, remember_source, run_folder
+from gatelab.cli.tasks import remember_source, run_folder
 from gatelab.core.errors import InputError
+from gatelab.core.files import finite
 from gatelab.report.text import number
 
 _TEXT = "Goes on training a model with new rows, from its present weights; scales and columns stay as they are."
@@ -54,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
         raise InputError(f"--out {out} is the model to update", fix="name a new folder: the old model is kept")
     results = _update(folder, out, options)
     if options.json:
-        say_json(plain(results))
+        say_json(finite(results))
         return 0
     name, before, after = results["metric"], results["before"][results["metric"]], results["after"][results["metric"]]
     say(f"{name} on the newest rows: {number(before)} before, {number(after)} after the update.")

@@ -95,6 +95,8 @@ def _content(path: Path) -> tuple[str, bytes]:
             return _only_member(path, content)
     except (zipfile.BadZipFile, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path.name} cannot be unpacked: it may have been cut short", got=error) from error
+    except (RuntimeError, NotImplementedError) as error:  # what zipfile raises for encryption and odd compressions
+        raise DataError(f"{path.name} cannot be unpacked", got=error, fix="unpack it by hand") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read", got=error.strerror or error) from error
     return path.name, content

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from gatelab.core.errors import RunError
-from gatelab.core.files import write_json, write_text
+from gatelab.core.files import finite, write_json, write_text
 from gatelab.report import render
 from gatelab.report.page import Page
 from gatelab.studies.runner import Runner
-from gatelab.studies.trials import Record, Store, Trial, finite, read_settings
+from gatelab.studies.trials import Record, Store, Trial, read_settings
 from gatelab.studies.worker import Measure
 
 FORMAT = 1

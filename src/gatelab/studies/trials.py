@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 
 from gatelab.core.errors import GatelabError, RunError
-from gatelab.core.files import read_json, replacing, write_json, write_text
+from gatelab.core.files import finite, read_json, replacing, write_json, write_text
 
 Status = Literal["ok", "failed", "hung"]
 
@@ -90,21 +90,6 @@ class Record:
         """A metric on ``"validation"`` or ``"test"``; NaN where there is none."""
         value = self.measures.get(part, {}).get(name)
         return math.nan if value is None else float(value)
-
-
-def finite(value: Any) -> Any:
-    """The same JSON value with ``None`` for every number that is not finite, as strict JSON asks.
-
-    >>> finite({"MAE": float("nan"), "curve": [1.0, float("inf")]})
-    {'MAE': None, 'curve': [1.0, None]}
-    """
-    if isinstance(value, Mapping):
-        return {str(key): finite(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(entry) for entry in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class Store:

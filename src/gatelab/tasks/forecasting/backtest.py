@@ -17,7 +17,7 @@ from gatelab.core.config import ModelConfig, require
 from gatelab.core.errors import DataError
 from gatelab.data.table import read_table
 from gatelab.tasks.forecasting.config import ForecastingConfig
-from gatelab.tasks.forecasting.prepare import divide, observed_rows, resolve, target_positions
+from gatelab.tasks.forecasting.prepare import divide, observed_rows, resolve
 from gatelab.tasks.forecasting.task import Forecasting
 from gatelab.training import fit
 
@@ -81,7 +81,7 @@ def backtest(
         One row for each fold and method: fold, train_rows, test_rows, method, and every metric.
     """
     table = read_table(source, config.roles)
-    rows = min(observed_rows(series, target_positions(table)) for series in table.series)
+    rows = min(observed_rows(series, table.indices("target")) for series in table.series)
     if config.horizon is None or config.lookback is None:
         config, _ = resolve(table, config, divide(table, config.split))
     records = []

@@ -42,14 +42,10 @@ def fingerprint(*tables: SeriesTable) -> str:
     for table in tables:
         hasher.update(repr([(column.name, column.role, column.levels) for column in table.columns]).encode())
         for series in table.series:
-            hasher.update(repr((series.id, len(series), str(series.stamps[0]), str(series.stamps[-1]))).encode())
+            hasher.update(repr((series.id, len(series))).encode())
+            hasher.update(series.stamps.astype("int64").to_numpy().tobytes())
             hasher.update(np.ascontiguousarray(series.values).tobytes())
     return hasher.hexdigest()[:32]
-
-
-def target_positions(table: SeriesTable) -> list[int]:
-    """Columns of ``Series.values`` that are targets."""
-    return [c for c, column in enumerate(table.columns) if column.role == "target"]
 
 
 def observed_rows(series: Series, at: Sequence[int]) -> int:
@@ -60,7 +56,7 @@ def observed_rows(series: Series, at: Sequence[int]) -> int:
 
 def divide(table: SeriesTable, split: Sequence[float]) -> Division:
     """Train, validation and test parts of each series in time order, by fractions or by numbers of rows."""
-    at = target_positions(table)
+    at = table.indices("target")
     bounds: dict[Part, list[tuple[int, int]]] = {"train": [], "validation": [], "test": []}
     for series in table.series:
         rows = observed_rows(series, at)
@@ -88,7 +84,7 @@ def divide_new(table: SeriesTable, horizon: int, purpose: Literal["evaluate", "u
     """New rows as a test part, or as training rows with the last tenth, a horizon at least, for validation."""
     bounds: dict[Part, list[tuple[int, int]]] = {"train": [], "validation": [], "test": []}
     for series in table.series:
-        rows = observed_rows(series, target_positions(table))
+        rows = observed_rows(series, table.indices("target"))
         first, second = (0, 0) if purpose == "evaluate" else (max(rows - max(rows // 10, horizon), 0), rows)
         bounds["train"].append((0, first))
         bounds["validation"].append((first, second))
@@ -146,7 +142,7 @@ def need_rows(table: SeriesTable, asked: ForecastingConfig, config: ForecastingC
         if any(windows_in(*bounds, config.lookback, config.horizon) for bounds in division.bounds[part]):
             continue
         by_count = max(asked.split) > 1
-        rows = max(observed_rows(series, target_positions(table)) for series in table.series)
+        rows = max(observed_rows(series, table.indices("target")) for series in table.series)
         size = max(stop - start for start, stop in division.bounds[part])
         least = config.horizon + (config.lookback if part == "train" else 0)
         raise DataError(
@@ -188,7 +184,7 @@ def need_new_rows(table: SeriesTable, config: ForecastingConfig, purpose: Litera
     assert config.horizon is not None
     assert config.lookback is not None
     least = config.lookback + config.horizon * (1 if purpose == "evaluate" else 2)
-    rows = max(observed_rows(series, target_positions(table)) for series in table.series)
+    rows = max(observed_rows(series, table.indices("target")) for series in table.series)
     if rows < least:
         raise DataError(
             f"{table.name} has too few rows to {purpose} a model with {config.lookback} steps in and {config.horizon} "
@@ -201,7 +197,7 @@ def need_new_rows(table: SeriesTable, config: ForecastingConfig, purpose: Litera
 
 def check_targets(table: SeriesTable, division: Division) -> None:
     """Raises ``DataError`` for a target that never changes, or is never observed, in the training part."""
-    for c in target_positions(table):
+    for c in table.indices("target"):
         name = table.columns[c].name
         parts = [s.values[:stop, c] for s, (_, stop) in zip(table.series, division.bounds["train"], strict=False)]
         known = np.concatenate(parts)
@@ -281,7 +277,7 @@ def make_windows(
             prepared.append(features.prepare(series))
             bounds["train"].append((0, 0))
             bounds["validation"].append((0, 0))
-            bounds["test"].append((0, observed_rows(series, target_positions(test))))
+            bounds["test"].append((0, observed_rows(series, test.indices("target"))))
     return Windows(prepared, bounds, config.lookback, config.horizon, config.normalise)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -94,7 +94,7 @@ class Forecasting(Task):
         """Takes the windows, and MASE's denominators from the training rows."""
         self._windows = windows
         season = self.season
-        at = prepare.target_positions(table)
+        at = table.indices("target")
         errors = {s.id: scores.naive_error(s.values[: train_rows[s.id], at], season) for s in table.series}
         pooled = np.mean(list(errors.values()), axis=0)  # (O,)
         self._naive = {id: error.tolist() for id, error in {"": pooled, **errors}.items()}
@@ -273,7 +273,8 @@ class Forecasting(Task):
         makers["drift"] = lambda: baselines.drift
         if trained:
             makers |= self._fitted_baselines()
-        return {name: partial(self._evaluate_baseline, make) for name, make in makers.items()}
+        # Fitted once, however many parts are evaluated.
+        return {name: partial(self._evaluate_baseline, cache(make)) for name, make in makers.items()}
 
     def _fitted_baselines(self) -> dict[str, Callable[[], Points]]:
         makers: dict[str, Callable[[], Points]] = {}
