@@ -53,6 +53,7 @@ _DASHES: tuple[Any, ...] = (
     (0, (2.6, 1.6)),
     (0, (11, 3)),
     (0, (5, 1.6, 1, 1.6, 1, 1.6)),
+    (0, (8, 1.6, 2.6, 1.6)),
 )
 _MARKERS = ("D", "v", "<", "s", "P", "X", "^", ">", "o")
 
@@ -63,6 +64,7 @@ BASELINES = {
     "drift": 2,
     "linear": 3,
     "linear autoregression": 3,
+    "linear + known ahead": 6,
     "ets": 4,
     "arima": 5,
     "mean": 4,

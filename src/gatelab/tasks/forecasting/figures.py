@@ -29,7 +29,9 @@ def sections(task: Forecasting, results: Results) -> list[Section]:
     if not names:
         return []
     ranked = sorted(names, key=lambda name: _mean(results[name], task.metrics[0].name))
-    found = [_against_truth(task, results, ranked)]
+    simple = task.baselines()
+    networks = [name for name in ranked if name not in simple] or ranked  # their pictures are what people came for
+    found = [_against_truth(task, networks[0], results[networks[0]])]
     if task.config.horizon > 1:
         found.append(_by_horizon(task, results, ranked))
     return [*found, _intervals(task, results, names)]
@@ -46,7 +48,7 @@ def _mean(evaluations: Sequence[Evaluation], metric: str) -> float:
     return float(np.mean([evaluation.metrics[metric] for evaluation in evaluations]))
 
 
-def _best_seed(evaluations: Sequence[Evaluation], metric: str) -> Evaluation:
+def _middle_seed(evaluations: Sequence[Evaluation], metric: str) -> Evaluation:
     """The seed in the middle: neither the luckiest nor the unluckiest picture."""
     order = sorted(evaluations, key=lambda evaluation: evaluation.metrics[metric])
     return order[len(order) // 2]
@@ -55,14 +57,14 @@ def _best_seed(evaluations: Sequence[Evaluation], metric: str) -> Evaluation:
 # ---- forecasts against the truth --------------------------------------------------------------------------------
 
 
-def _against_truth(task: Forecasting, results: Results, ranked: Sequence[str]) -> Section:
-    name, metric = ranked[0], task.metrics[0].name
-    best = _best_seed(results[name], metric)
+def _against_truth(task: Forecasting, name: str, evaluations: Sequence[Evaluation]) -> Section:
+    metric = task.metrics[0].name
+    best = _middle_seed(evaluations, metric)
     draw = _stretch if task.config.horizon == 1 else _pictures
     wide = f"{100 * task.config.intervals[0][0]:g}"
+    which = f" (the seed in the middle by {metric})" if len(evaluations) > 1 else ""
     caption = (
-        f"Forecasts of {name} (the seed in the middle by {metric}) on the test part. Bands: central intervals, the "
-        f"widest {wide} %. Dots: what came."
+        f"Forecasts of {name}{which} on the test part. Bands: central intervals, the widest {wide} %. Dots: what came."
     )
     return Section("Forecasts against the truth", [Figure(draw(task, name, best), caption, caption)])
 
