@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import uuid
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -140,7 +141,9 @@ class Runner:
             inner = {"inner_max_num_threads": 1, "initializer": guard, "initargs": (home,)}
         self.progress.running = lambda: [(t, beat) for t in self._unfinished(trials) if (beat := self._beat(t))]
         try:
-            with joblib.parallel_config(backend=self.backend, **inner):
+            with joblib.parallel_config(backend=self.backend, **inner), warnings.catch_warnings():
+                # loky replaces a worker whose memory has grown, which loses nothing and is no news to a user.
+                warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
                 # joblib runs n_jobs=1 in this very process, but even a single trial needs one that may die alone.
                 # How many run at a time is how many are dispatched ahead.
                 pool = joblib.Parallel(
