@@ -122,3 +122,7 @@ def test_a_lead_over_a_baseline_is_held_against_the_items_too():
     assert "GRU's error lies −25 % [−60, 10] from that of naive." in unsure
     contrary = verdict(MAE, cells, baselines, [], Carried(25.0, 20.0, 30.0, 900))
     assert "not sure" in contrary
+    assert headline(MAE, cells, baselines, Carried(-25.0, -60.0, 10.0, 900)) == (
+        "GRU was trained; it beats the best baseline, naive, by 25 % on this test part, but not surely on other data."
+    )
+    assert "surely" not in headline(MAE, cells, baselines, Carried(-25.0, -30.0, -20.0, 900))

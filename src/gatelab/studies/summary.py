@@ -46,7 +46,7 @@ def summarise(study: Comparing, records: Records, store: Store) -> dict[str, Any
         "data": study.data,
         "notes": list(study.task.notes),
         "metrics": [asdict(metric) for metric in metrics],
-        "headline": headline(first, scores, marks),
+        "headline": headline(first, scores, marks, lead),
         "verdict": verdict(first, scores, marks, failed, lead),
         "carried": lead and asdict(lead),
         "cells": {cell: _cell(study, cell, rows, metrics, level) for cell, rows in trained.items()},

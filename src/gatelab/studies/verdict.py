@@ -16,8 +16,10 @@ SMALL_PERCENT = 1.0
 _NOTHING = "No cell finished a single trial, so there is nothing to compare."
 
 
-def headline(metric: Metric, cells: Mapping[str, Values], baselines: Mapping[str, float]) -> str:
-    """The verdict in one plain sentence: no intervals, one number at most."""
+def headline(
+    metric: Metric, cells: Mapping[str, Values], baselines: Mapping[str, float], carried: Carried | None = None
+) -> str:
+    """The verdict in one plain sentence: no intervals, one number at most; see ``verdict`` for the arguments."""
     standing = Standing.of(metric, cells, baselines)
     if not standing.means:
         return _NOTHING
@@ -34,7 +36,10 @@ def headline(metric: Metric, cells: Mapping[str, Values], baselines: Mapping[str
     if standing.news == "same":
         return f"{among}, nor from {baseline}." if standing.tied else f"{among}, but not found to beat {baseline}."
     verb = "beats" if subject == "it" else "beat"
-    return f"{among}; {subject} {verb} {baseline},{_by(standing)}." if standing.baseline else f"{among}."
+    if standing.baseline is None:
+        return f"{among}."
+    doubt = " on this test part, but not surely on other data" if carried and not _agrees(standing, carried) else ""
+    return f"{among}; {subject} {verb} {baseline},{_by(standing)}{doubt}."
 
 
 def verdict(
@@ -109,7 +114,7 @@ def over_test(standing: Standing, carried: Carried) -> str:
     gap = f"{number(carried.percent, 2)} % [{number(carried.low, 2)}, {number(carried.high, 2)}]"
     whose = f"{called(standing.leader)}'s error lies {gap} from that of {standing.baseline}"
     about = f"over the {carried.items:,} items of the test part, {whose}"
-    if carried.sure and (carried.percent < 0) == (standing.news == "better"):
+    if _agrees(standing, carried):
         return f"That should carry over to other data of this kind: {about}."
     return f"Whether that carries over to other data is not sure: {about}."
 
@@ -148,6 +153,10 @@ def listed(words: Sequence[str]) -> str:
     'RNN, LSTM and GRU'
     """
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _agrees(standing: Standing, carried: Carried) -> bool:
+    return carried.sure and (carried.percent < 0) == (standing.news == "better")
 
 
 def _by(standing: Standing) -> str:
