@@ -49,6 +49,7 @@ def test_a_name_that_is_not_a_setting_is_refused_with_the_nearest():
         (TrainingConfig, {"clip_norm": 0.0}),
         (TrainingConfig, {"patience": 0}),
         (TrainingConfig, {"max_seconds": -1.0}),
+        (TrainingConfig, {"checkpoint_seconds": -1.0}),
         (ForecastingConfig, {"horizon": 0}),
         (ForecastingConfig, {"quantiles": (0.1, 0.9)}),
         (ForecastingConfig, {"split": (0.7, -0.1, 0.2)}),

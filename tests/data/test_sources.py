@@ -243,7 +243,7 @@ def test_hints_stand_where_the_user_says_nothing():
      ("traffic_pems/test.csv", None), ("co2_weekly", None), ("own.csv", None), (3, None)],
 )  # fmt: skip
 def test_a_test_file_of_its_own_is_known(source, test):
-    assert sources.test_source(source) == test
+    assert sources.own_test(source) == test
 
 
 @pytest.mark.parametrize("source", ["own.csv", 3, None, Path("/co2_weekly")])

@@ -75,7 +75,8 @@ class TrainingConfig:
     threads: int = 1
     """CPU threads of the one pool that computes; 0: every core."""
     checkpoint_seconds: float = 30.0
-    """Time between checkpoints inside an epoch; one is written at the end of every epoch in any case."""
+    """Time between checkpoints inside an epoch; one is also written at the end of an epoch, unless the last is younger
+    than half a second."""
     tensorboard: bool = False
     """Also write TensorBoard events into the run folder."""
 
@@ -90,6 +91,7 @@ class TrainingConfig:
         require(self.max_seconds is None or self.max_seconds > 0, "max_seconds", "above 0, or none", self.max_seconds)
         require(self.warmup_steps >= 0, "warmup_steps", "at least 0", self.warmup_steps)
         require(self.threads >= 0, "threads", "at least 0", self.threads)
+        require(self.checkpoint_seconds >= 0, "checkpoint_seconds", "at least 0", self.checkpoint_seconds)
 
 
 def require(condition: bool, name: str, expected: str, got: object) -> None:

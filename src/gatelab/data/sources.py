@@ -30,8 +30,19 @@ if TYPE_CHECKING:
     from gatelab.data.roles import Roles
 
 __all__ = [
-    "DATASETS", "Dataset", "File", "dataset", "export", "fetch", "hints", "locate", "locate_file", "named", "resolve",
-    "test_source", "with_hints",
+    "DATASETS",
+    "Dataset",
+    "File",
+    "dataset",
+    "export",
+    "fetch",
+    "hints",
+    "locate",
+    "locate_file",
+    "named",
+    "own_test",
+    "resolve",
+    "with_hints",
 ]  # fmt: skip
 
 
@@ -88,10 +99,10 @@ def with_hints(source: object, roles: Roles) -> Roles:
     return dataclasses.replace(roles, **{name: value for name, value in open_.items() if value not in taken})
 
 
-def test_source(source: object) -> str | None:
+def own_test(source: object) -> str | None:
     """The test part of a data set that has a file of its own for it, as ``"name/file"``; None for anything else.
 
-    >>> test_source("traffic_pems"), test_source("co2_weekly")
+    >>> own_test("traffic_pems"), own_test("co2_weekly")
     ('traffic_pems/test.csv', None)
     """
     found = named(source) if isinstance(source, (str, os.PathLike)) else None

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gatelab.core.config import ModelConfig, from_options
 from gatelab.core.errors import DataError, GatelabError, InputError
 from gatelab.core.random import generator
-from gatelab.data.sources import test_source as own_test
+from gatelab.data.sources import own_test
 from gatelab.tasks.forecasting import prepare
 from gatelab.tasks.forecasting.config import ForecastingConfig
 from gatelab.tasks.forecasting.task import Forecasting
@@ -194,7 +194,7 @@ def test_a_test_table_of_its_own(hourly, tmp_path):
 
 
 def test_the_own_test_file_of_a_data_set_is_taken_unless_another_part_is_chosen(monkeypatch):
-    monkeypatch.setattr(prepare, "test_source", lambda source: "set/test.csv")
+    monkeypatch.setattr(prepare, "own_test", lambda source: "set/test.csv")
     default = ForecastingConfig()
     found, notes = prepare.with_own_test("set", default)
     assert found.test_data == "set/test.csv"

@@ -12,7 +12,7 @@ import numpy as np
 
 from gatelab.core.errors import DataError, InputError
 from gatelab.core.task import Part
-from gatelab.data.sources import test_source
+from gatelab.data.sources import own_test
 from gatelab.data.table import Series, SeriesTable
 from gatelab.tasks.forecasting.baselines import LinearAutoregression
 from gatelab.tasks.forecasting.config import ForecastingConfig, Normalise, choose_horizon, choose_lookback
@@ -112,7 +112,7 @@ def resolve(table: SeriesTable, config: ForecastingConfig, division: Division) -
 def with_own_test(source: object, config: ForecastingConfig) -> tuple[ForecastingConfig, list[str]]:
     """The settings with the test file that a data set brings along, unless the user chose a test part, and a note."""
     chosen = config.test_data is not None or (len(config.split) > 2 and config.split != ForecastingConfig.split)
-    own = None if chosen else test_source(source)
+    own = None if chosen else own_test(source)
     if own is None:
         return config, []
     return replace(config, test_data=own), [
