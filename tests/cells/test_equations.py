@@ -44,6 +44,13 @@ def lstm(p, x, h, c):
     return [o[k] * tanh(c[k]) for k in range(H)], c
 
 
+def lstm_coupled(p, x, h, c):
+    f, o = ([sigma(of(p, block, k, x, h)) for k in range(H)] for block in (0, 2))
+    g = [tanh(of(p, 1, k, x, h)) for k in range(H)]
+    c = [f[k] * c[k] + (1 - f[k]) * g[k] for k in range(H)]
+    return [o[k] * tanh(c[k]) for k in range(H)], c
+
+
 def gru(p, x, h, c):
     r, z = ([sigma(of(p, block, k, x, h)) for k in range(H)] for block in (0, 1))
     n = [tanh(from_input(p, 2, k, x) + r[k] * from_state(p, 2, k, h)) for k in range(H)]
@@ -57,7 +64,25 @@ def gru_reset_before(p, x, h, c):
     return [(1 - z[k]) * n[k] + z[k] * h[k] for k in range(H)], c
 
 
-@pytest.mark.parametrize("equations", [rnn, rnn_relu, lstm, gru, gru_reset_before], ids=lambda f: f.__name__)
+def min_gru(p, x, h, c):
+    z, n = (sigma(from_input(p, 0, k, x)) for k in range(H)), (from_input(p, 1, k, x) for k in range(H))
+    return [(1 - zk) * nk + zk * hk for zk, nk, hk in zip(z, n, h, strict=True)], c
+
+
+def min_lstm(p, x, h, c):
+    i, f = ([sigma(from_input(p, block, k, x)) for k in range(H)] for block in (0, 1))
+    g = [from_input(p, 2, k, x) for k in range(H)]
+    return [(f[k] * h[k] + i[k] * g[k]) / (f[k] + i[k]) for k in range(H)], c
+
+
+EQUATIONS = [rnn, rnn_relu, lstm, lstm_coupled, gru, gru_reset_before, min_gru, min_lstm]
+
+
+def test_every_cell_stands_here():
+    assert [equations.__name__ for equations in EQUATIONS] == list(CELLS)
+
+
+@pytest.mark.parametrize("equations", EQUATIONS, ids=lambda f: f.__name__)
 def test_a_step_is_its_equations(equations):
     cell, rng = CELLS[equations.__name__], np.random.default_rng(0)
     params = cell.Params(*(2 * array for array in initial_parameters(cell, I, H, rng)["l0"]))
@@ -77,3 +102,24 @@ def test_the_reset_placements_are_two_functions():
     state = CELLS["gru"].State(rng.normal(size=(2, H)))
     after, before = (CELLS[name].step(params, x, state)[0].h for name in ("gru", "gru_reset_before"))
     assert np.abs(after - before).max() > 1e-3
+
+
+def test_the_coupled_lstm_is_the_lstm_whose_input_gate_is_what_the_forget_gate_leaves():
+    """σ(−z) = 1 − σ(z): negated rows of f make an input gate of 1 − f."""
+    rng = np.random.default_rng(0)
+    coupled = initial_parameters(CELLS["lstm_coupled"], I, H, rng)["l0"]
+    whole = CELLS["lstm"].Params(*(np.concatenate([-array[:H], array]) for array in coupled))
+    x, state = rng.normal(size=(2, I)), CELLS["lstm"].State(rng.normal(size=(2, H)), rng.normal(size=(2, H)))
+    after, expected = CELLS["lstm_coupled"].step(coupled, x, state)[0], CELLS["lstm"].step(whole, x, state)[0]
+    np.testing.assert_allclose(after, expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_two_closed_gates_of_the_minimal_lstm_still_share(dtype):
+    cell = CELLS["min_lstm"]
+    bias = np.repeat(np.array([-2000, -2000, 3], dtype), H)  # both gates are 0 to the last digit
+    params = cell.Params(weight_ih=np.zeros((3 * H, I), dtype), bias_ih=bias)
+    state = cell.State(np.full((1, H), 5, dtype))
+    x, after = np.zeros((1, I), dtype), cell.step(params, np.zeros((1, I), dtype), state)
+    np.testing.assert_array_equal(after[0].h, 4)  # half of 5, half of 3
+    assert np.isfinite(cell.step_backward(params, x, state, after[1], after[0])[2].bias_ih).all()

@@ -10,46 +10,45 @@ from gatelab.cells import CELLS, Cell, Quantity, forward, from_state_dict, gradc
 from gatelab.cells.activations import sigmoid, sigmoid_slope
 
 
-class MinGRUParams(NamedTuple):
+class LeakyParams(NamedTuple):
     weight_ih: np.ndarray
     bias_ih: np.ndarray
+    leak: np.ndarray
 
 
-class MinGRUState(NamedTuple):
+class LeakyState(NamedTuple):
     h: np.ndarray
 
 
-class MinGRUGates(NamedTuple):
-    z: np.ndarray
+class LeakyGates(NamedTuple):
     n: np.ndarray
     pre: np.ndarray
 
 
-def min_gru_step(params, x, state):
-    pre = x @ params.weight_ih.T + params.bias_ih
-    zz, n = np.split(pre, 2, axis=1)
-    z = sigmoid(zz)
-    return MinGRUState((1 - z) * n + z * state.h), MinGRUGates(z, n, pre)
+def leaky_step(params, x, state):
+    n, keep = x @ params.weight_ih.T + params.bias_ih, sigmoid(params.leak)
+    return LeakyState(keep * state.h + (1 - keep) * n), LeakyGates(n, n)
 
 
-def min_gru_step_backward(params, x, state, gates, dstate):
-    z, n, _ = gates
-    dpre = np.concatenate([dstate.h * (state.h - n) * sigmoid_slope(z), dstate.h * (1 - z)], axis=1)
-    return dpre @ params.weight_ih, MinGRUState(dstate.h * z), MinGRUParams(dpre.T @ x, dpre.sum(0))
+def leaky_step_backward(params, x, state, gates, dstate):
+    keep = sigmoid(params.leak)
+    dn = dstate.h * (1 - keep)
+    dleak = (dstate.h * (state.h - gates.n)).sum(0) * sigmoid_slope(keep)
+    return dn @ params.weight_ih, LeakyState(dstate.h * keep), LeakyParams(dn.T @ x, dn.sum(0), dleak)
 
 
-MIN_GRU = Cell(
-    name="min_gru",
-    title="minGRU",
-    family="gru",
-    gates=("z", "n"),
-    Params=MinGRUParams,
-    State=MinGRUState,
-    Gates=MinGRUGates,
-    step=min_gru_step,
-    step_backward=min_gru_step_backward,
-    quantities={name: Quantity(name, name) for name in ("z", "n", "h")},
-    keeps="z",
+LEAKY = Cell(
+    name="leaky",
+    title="leaky integrator",
+    family="leaky",
+    gates=("n",),
+    Params=LeakyParams,
+    State=LeakyState,
+    Gates=LeakyGates,
+    step=leaky_step,
+    step_backward=leaky_step_backward,
+    quantities={name: Quantity(name, name) for name in ("n", "h")},
+    own_shapes=lambda input_size, hidden_size: {"leak": (hidden_size,)},
 )
 
 
@@ -78,13 +77,14 @@ def scaled_peephole(cell):
     )
 
 
-def test_a_cell_without_recurrent_weights_runs_stacked_and_both_ways():
-    errors = gradcheck.check_sequence(MIN_GRU, (5, 2), 2, 3, num_layers=2, bidirectional=True)
+def test_a_cell_with_parameters_of_its_own_alone_runs_stacked_and_both_ways():
+    errors = gradcheck.check_sequence(LEAKY, (5, 2), 2, 3, num_layers=2, bidirectional=True)
+    assert "dleak_l1_reverse" in errors
     assert max(errors.values()) <= gradcheck.TOLERANCE
-    params = initial_parameters(MIN_GRU, 3, 4, np.random.default_rng(0), init="orthogonal+chrono")
-    assert set(to_state_dict(params)) == {"weight_ih_l0", "bias_ih_l0"}
-    again = from_state_dict(MIN_GRU, to_state_dict(params))
-    np.testing.assert_array_equal(again["l0"].bias_ih, params["l0"].bias_ih)
+    params = initial_parameters(LEAKY, 3, 4, np.random.default_rng(0), init="orthogonal+chrono")
+    assert set(to_state_dict(params)) == {"weight_ih_l0", "bias_ih_l0", "leak_l0"}
+    again = from_state_dict(LEAKY, to_state_dict(params))
+    np.testing.assert_array_equal(again["l0"].leak, params["l0"].leak)
 
 
 def test_a_variant_of_any_cell_passes_the_check_and_combines():

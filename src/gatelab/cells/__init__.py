@@ -3,7 +3,8 @@
 Read in this order:
 
 1. ``activations``: the two squashing functions and their slopes.
-2. ``rnn``, ``lstm``, ``gru``: equations, one step, the same step backwards. One screen each.
+2. ``rnn``, ``lstm``, ``gru``: equations, one step, the same step backwards. One screen each; then their relatives,
+   ``lstm_coupled``, ``min_gru``, ``min_lstm``.
 3. ``sequence``: the loop over time, ``scan`` and ``scan_backward`` first; then layers, directions, windows.
 4. ``gradcheck``: how to know that a backward step is right.
 5. ``init``, ``losses``, ``optim``: what else it takes to train.

@@ -53,7 +53,7 @@ class Cell:
     title: str
     """Its name for people."""
     family: str
-    """``rnn``, ``lstm`` or ``gru``: the name that ``ModelConfig.cell`` uses."""
+    """Which layer runs it, by the name of that layer's plain cell: ``rnn``, ``lstm``, ``gru``, ``min_gru``, …"""
     gates: tuple[str, ...]
     """The blocks of H rows that lie on one another in every weight and bias, in order (G of them)."""
     Params: type
@@ -109,8 +109,11 @@ CELLS = Registry(
         "rnn": "gatelab.cells.rnn:RNN",
         "rnn_relu": "gatelab.cells.rnn:RNN_RELU",
         "lstm": "gatelab.cells.lstm:LSTM",
+        "lstm_coupled": "gatelab.cells.lstm_coupled:LSTM_COUPLED",
         "gru": "gatelab.cells.gru:GRU",
         "gru_reset_before": "gatelab.cells.gru:GRU_RESET_BEFORE",
+        "min_gru": "gatelab.cells.min_gru:MIN_GRU",
+        "min_lstm": "gatelab.cells.min_lstm:MIN_LSTM",
     },
 )
 """Every cell by name."""
