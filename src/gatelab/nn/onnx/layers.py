@@ -1,0 +1,232 @@
+"""Recurrent layers as ONNX's own RNN, LSTM and GRU nodes, with free batch and length.
+
+The nodes are written directly: ``torch.onnx.export`` freezes the length of bidirectional layers and unrolls
+``nn.RNN``. What differs is only how parameters lie (ONNX operators 18, https://onnx.ai/onnx/operators):
+
+====  ================  ==================  =====================================================================
+node  torch's gates     ONNX's gates        note
+====  ================  ==================  =====================================================================
+LSTM  i, f, g, o        i, o, f, g          peepholes i, f, o → i, o, f
+GRU   r, z, n           z, r, n             z keeps the old state in both; reset_after is ``linear_before_reset``
+====  ================  ==================  =====================================================================
+
+The coupled cell has no input gate: i = 1 − f = 1 − σ(z_f) = σ(−z_f), an ordinary LSTM whose input gate has the forget
+gate's parameters with the other sign. (ONNX's own ``input_forget`` computes f from i, and leaves open which.)
+
+T time, B batch, I input, H hidden, G gates, L layers, D directions.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from gatelab.cells.sequence import layer_names
+from gatelab.core.errors import InputError
+from gatelab.core.random import generator
+from gatelab.nn.convert import from_torch
+from gatelab.nn.layers import Recurrent
+from gatelab.nn.onnx.graph import Graph, array
+from gatelab.nn.onnx.proof import Export, Sample
+from gatelab.nn.open_loop import STATES, Weights, weights_of
+
+
+class _Node(NamedTuple):
+    """How a cell is written."""
+
+    op: str
+    gates: str  # torch's order
+    order: tuple[str, ...]  # ONNX's order; "-f" is gate f with the other sign
+    options: Mapping[str, int]
+    activation: str | None = None  # where the node does not say it
+
+
+_NODES = {
+    "rnn": _Node("RNN", "h", ("h",), {}, "Tanh"),
+    "rnn_relu": _Node("RNN", "h", ("h",), {}, "Relu"),
+    "lstm": _Node("LSTM", "ifgo", ("i", "o", "f", "g"), {}),
+    "lstm_coupled": _Node("LSTM", "fgo", ("-f", "o", "f", "g"), {}),
+    "gru": _Node("GRU", "rzn", ("z", "r", "n"), {"linear_before_reset": 1}),
+    "gru_reset_before": _Node("GRU", "rzn", ("z", "r", "n"), {"linear_before_reset": 0}),
+}
+_SHAPES = ((1, 1), (1, 2), (2, 5), (5, 23))  # (B, T) that every export is tried with
+
+
+def export(layer: nn.Module, *, lengths: bool = True, initial_state: bool = True) -> Export:
+    """A recurrent layer as an ONNX graph, in evaluation mode and float32.
+
+    Args:
+        layer: a layer of gatelab, or a ``torch.nn.RNN``, ``LSTM`` or ``GRU``.
+        lengths: whether ``lengths (B,)``, from 1 to T, is an input. Beyond an item's length the output is zero, and
+            its final state is that after its last step.
+        initial_state: whether ``h_0`` (and ``c_0``), ``(L·D, B, H)``, are inputs; otherwise the layer begins from its
+            learned initial state where it has one, and from zeros.
+
+    Returns:
+        The graph, from ``input``, ``(T, B, I)`` or ``(B, T, I)`` as the layer takes it, to ``output`` and the final
+        states ``h_n`` (and ``c_n``), with samples that prove it: ``save`` and ``difference`` run them.
+
+    Raises:
+        InputError: ONNX has no node for what the layer computes, or ``onnx`` is not installed.
+    """
+    whole = copy.deepcopy(layer if isinstance(layer, Recurrent) else from_torch(layer)).cpu().float().eval()
+    assert isinstance(whole, Recurrent)
+    require_node(whole)
+    graph = Graph(f"gatelab_{whole.cell}")
+    axes = ("batch", "time") if whole.batch_first else ("time", "batch")
+    x = graph.input("input", np.float32, (*axes, whole.input_size), "the sequences")
+    count = graph.input("lengths", np.int32, ("batch",), "steps of each sequence, from 1 on") if lengths else ""
+    states = [(f"{name}_0", f"{name}_n", size) for name, size in zip(STATES, whole.state_sizes, strict=False)]
+    stacked = whole.num_layers * _directions(whole)  # L·D
+    initial = [
+        graph.input(name, np.float32, (stacked, "batch", size), f"initial state {name[0]}; zeros to begin anew")
+        for name, _, size in states
+    ]if initial_state else None  # fmt: skip
+    rows = graph.node("Transpose", x, perm=(1, 0, 2)) if whole.batch_first else x  # (T, B, I)
+    output, final = recurrent(graph, whole, rows, count, initial)
+    output = graph.node("Transpose", output, perm=(1, 0, 2)) if whole.batch_first else output
+    width = whole.state_sizes[0] * _directions(whole)
+    graph.output(output, "output", np.float32, (*axes, width), "h of the last layer at every step, 0 beyond a length")
+    for value, (_, name, size) in zip(final, states, strict=True):
+        graph.output(value, name, np.float32, (stacked, "batch", size), f"state {name[0]} after the last step")
+    samples = tuple(_sample(whole, B, T, lengths, initial_state) for B, T in _SHAPES)
+    x = torch.from_numpy(samples[0].inputs["input"])
+    return Export(graph.model({"layer": repr(whole)}), samples, lambda: whole(x))
+
+
+def require_node(layer: Recurrent) -> None:
+    """Raises ``InputError`` unless ONNX has a node that computes what ``layer`` does in evaluation."""
+    extras = ("layer_norm", "batch_norm", "zoneout", "proj_size")
+    found = [name for name in extras if _is_on(getattr(layer, name, None))]
+    if layer.cell not in _NODES:
+        found.insert(0, f"the cell {layer.cell}")
+    if found:
+        raise InputError(
+            f"{type(layer).__name__} cannot be exported with {' and '.join(found)}: ONNX has no node for it",
+            expected=f"one of the cells {', '.join(_NODES)}; peephole, dropout and initial states may be there",
+            fix=f"train it without {', '.join(found)}, or keep the model in torch",
+        )
+
+
+def recurrent(
+    graph: Graph, layer: Recurrent, x: str, lengths: str, initial: Sequence[str] | None
+) -> tuple[str, list[str]]:
+    """Writes all stacked layers of ``layer`` into ``graph``.
+
+    Args:
+        graph: where to.
+        layer: one that ``require_node`` lets through.
+        x: value of the sequences ``(T, B, I)``.
+        lengths: value of the lengths ``(B,)`` int32, or "" where all have T steps.
+        initial: values of the initial states ``(L·D, B, H)``; none: the layer's own.
+
+    Returns:
+        Values of the outputs ``(T, B, D·H)`` and of each final state ``(L·D, B, H)``.
+    """
+    L, D = layer.num_layers, _directions(layer)
+    own = _own_states(graph, layer, x) if initial is None else initial
+    parts = [_split(graph, state, L) for state in own]  # L values (D, B, H) for each state, or none
+    finals: list[list[str]] = []
+    for number, names in enumerate(layer_names(L, layer.bidirectional)):
+        states = [part[number] for part in parts]
+        outputs, *final = _scan(graph, layer, names, x, lengths, states)  # (T, D, B, H); (D, B, H)
+        x = graph.reshape(graph.node("Transpose", outputs, perm=(0, 2, 1, 3)), 0, 0, D * layer.hidden_size)
+        finals.append(final)
+    return x, [graph.node("Concat", *state, axis=0) for state in zip(*finals, strict=True)]
+
+
+def _scan(
+    graph: Graph, layer: Recurrent, names: Sequence[str], x: str, lengths: str, states: Sequence[str]
+) -> list[str]:
+    """One stacked layer in all directions: values of the outputs and final states."""
+    kind = _NODES[layer.cell]
+    weights = [weights_of(layer, name) for name in names]
+    w, r = (_stacked(graph, kind, weights, key) for key in ("weight_ih", "weight_hh"))  # (D, G·H, I), (D, G·H, H)
+    bias = "" if weights[0].bias_ih is None else _biases(graph, kind, weights)  # (D, 2·G·H)
+    count = len(layer.state_sizes)
+    inputs = [x, w, r, bias, lengths, *(states or [""] * count), *_peepholes(graph, kind, weights)]
+    while not inputs[-1]:
+        inputs.pop()  # what is left out at the end need not be said
+    options: dict[str, Any] = {"hidden_size": layer.hidden_size, **kind.options}
+    options |= {"direction": "bidirectional"} if layer.bidirectional else {}
+    options |= {"activations": [kind.activation] * len(names)} if kind.activation else {}
+    return graph.nodes(kind.op, *inputs, outputs=1 + count, **options)
+
+
+def _stacked(graph: Graph, kind: _Node, weights: Sequence[Weights], key: str) -> str:
+    tensors = [_reordered(getattr(w, key), kind.gates, kind.order) for w in weights]
+    return graph.constant(array(torch.stack(tensors)))
+
+
+def _biases(graph: Graph, kind: _Node, weights: Sequence[Weights]) -> str:
+    both = [[_reordered(bias, kind.gates, kind.order) for bias in (w.bias_ih, w.bias_hh)] for w in weights]
+    return graph.constant(array(torch.stack([torch.cat(pair) for pair in both])))
+
+
+def _peepholes(graph: Graph, kind: _Node, weights: Sequence[Weights]) -> list[str]:
+    """The value of the peepholes (D, 3·H), of every gate but the candidate; nothing where there are none."""
+    peepholes = [getattr(w, "peephole", None) for w in weights]
+    if peepholes[0] is None:
+        return []
+    have, want = kind.gates.replace("g", ""), [gate for gate in kind.order if gate != "g"]
+    return [graph.constant(array(torch.stack([_reordered(p, have, want) for p in peepholes])))]
+
+
+def _reordered(rows: Tensor, have: str, want: Sequence[str]) -> Tensor:
+    """The blocks of ``rows (G·H, …)``, one for each gate, in another order."""
+    blocks = dict(zip(have, rows.chunk(len(have)), strict=True))
+    return torch.cat([-blocks[gate[1]] if gate.startswith("-") else blocks[gate] for gate in want])
+
+
+def _own_states(graph: Graph, layer: Recurrent, x: str) -> list[str]:
+    """Values of the learned initial states (L·D, B, H); nothing where the layer begins from zeros, as the nodes do."""
+    learned = [getattr(layer, f"initial_{name}", None) for name in STATES[: len(layer.state_sizes)]]
+    if learned[0] is None:
+        return []
+    batch = graph.node("Shape", x, start=1, end=2)  # (1,) holding B
+    one = graph.constant([1], np.int64)
+    shape = graph.node("Concat", one, batch, one, axis=0)
+    return [graph.node("Expand", graph.constant(array(state)[:, None]), shape) for state in learned]
+
+
+def _split(graph: Graph, value: str, count: int) -> list[str]:
+    return graph.nodes("Split", value, outputs=count, axis=0, num_outputs=count) if count > 1 else [value]
+
+
+def _directions(layer: Recurrent) -> int:
+    return 2 if layer.bidirectional else 1
+
+
+def _is_on(setting: Any) -> bool:
+    return any(setting) if isinstance(setting, (tuple, list)) else bool(setting)
+
+
+@torch.no_grad()
+def _sample(layer: Recurrent, B: int, T: int, lengths: bool, initial_state: bool) -> Sample:
+    """Random sequences, one of full length, and what the layer makes of them."""
+    rng = generator(0, "export", B, T)
+    x = torch.from_numpy(rng.normal(size=(T, B, layer.input_size)).astype(np.float32))  # (T, B, I)
+    count = torch.from_numpy(rng.permutation(np.r_[T, rng.integers(1, T + 1, B - 1)]).astype(np.int32))  # (B,)
+    stacked = layer.num_layers * _directions(layer)
+    states = [rng.normal(size=(stacked, B, size)).astype(np.float32) for size in layer.state_sizes]
+    hx = [torch.from_numpy(state) for state in states]
+    given = (tuple(hx) if len(hx) > 1 else hx[0]) if initial_state else None
+    whole = x.transpose(0, 1) if layer.batch_first else x
+    inputs = {"input": whole.numpy()}
+    inputs |= {"lengths": count.numpy()} if lengths else {}
+    inputs |= {f"{name}_0": state for name, state in zip(STATES, states, strict=False)} if initial_state else {}
+    if lengths:
+        packed, final = layer(pack_padded_sequence(x, count, enforce_sorted=False), given)
+        output, _ = pad_packed_sequence(packed, batch_first=layer.batch_first, total_length=T)
+    else:
+        output, final = layer(whole, given)
+    final = final if isinstance(final, tuple) else (final,)
+    outputs = {"output": output, **{f"{name}_n": state for name, state in zip(STATES, final, strict=False)}}
+    found = {name: tensor.numpy() for name, tensor in outputs.items()}
+    return Sample(inputs, found, {name: np.abs(values).max(initial=1e-30) for name, values in found.items()})
