@@ -59,7 +59,7 @@ def close(a, b, dtype):
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", open_loop.STEPS)
 def test_traced_equals_untraced(name, dtype, packed):
     for options in ({}, {"num_layers": 2, "bidirectional": True, "dropout": 0.5}):
         layer = make(name, dtype, **options).eval()
@@ -76,7 +76,7 @@ def test_traced_equals_untraced(name, dtype, packed):
             close(gradients(layer, traced), gradients(layer, plain), dtype)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", open_loop.STEPS)
 def test_traced_equals_untraced_under_dropout_on_the_cpu(name):
     layer = make(name, num_layers=3, dropout=0.5)
     x = batch(False)
@@ -103,7 +103,7 @@ def test_projected_lstm():
 
 
 @pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", open_loop.STEPS)
 def test_every_name_value_and_gradient_equals_the_numpy_cells(name, packed):
     cell, layer = CELLS[name], make(name, num_layers=2, bidirectional=True)
     x = batch(packed)
@@ -154,7 +154,7 @@ def test_the_gradient_of_c_obeys_backpropagation_through_time(layer_name):
     torch.testing.assert_close(norms, scan["dc"].square().sum(2).sqrt(), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", open_loop.STEPS)
 def test_gradients_of_preactivations_by_central_differences(name):
     """The input's projection is added to every pre-activation: a nudge of the one nudges the other."""
     layer, x = make(name), batch(False)

@@ -35,11 +35,30 @@ class ModelConfig:
     """GRU: apply the reset gate after the multiplication (torch, cuDNN); no: before it (Cho et al. 2014)."""
     init: str = "torch"
     """Initialisation by name: see gatelab.cells.init."""
+    layer_norm: bool = False
+    """Normalise what every weight matrix gives, gate by gate, and the LSTM's cell (Ba et al. 2016)."""
+    batch_norm: bool = False
+    """The same over the batch, with statistics of each time step's own (Cooijmans et al. 2016)."""
+    input_dropout: float = 0.0
+    """Dropout on each layer's input with one mask for all steps (Gal & Ghahramani 2016), in [0, 1)."""
+    recurrent_dropout: float = 0.0
+    """Dropout on the hidden state where the weights read it, with one mask for all steps, in [0, 1)."""
+    zoneout: float = 0.0
+    """Probability that a unit keeps its old value in a step (Krueger et al. 2017), in [0, 1)."""
+    peephole: bool = False
+    """LSTM: gates see the cell (Gers & Schmidhuber 2000)."""
+    coupled: bool = False
+    """LSTM: input gate tied to the forget gate, i = 1 − f (Greff et al. 2017)."""
+    learn_initial_state: bool = False
+    """Learn the state that a sequence begins from; no: zeros."""
 
     def __post_init__(self) -> None:
         require(self.hidden_size >= 1, "hidden_size", "at least 1", self.hidden_size)
         require(self.num_layers >= 1, "num_layers", "at least 1", self.num_layers)
-        require(0.0 <= self.dropout < 1.0, "dropout", "at least 0 and below 1", self.dropout)
+        for name in ("dropout", "input_dropout", "recurrent_dropout", "zoneout"):
+            require(0.0 <= getattr(self, name) < 1.0, name, "at least 0 and below 1", getattr(self, name))
+        both = self.layer_norm and self.batch_norm
+        require(not both, "batch_norm", "one of --layer-norm and --batch-norm", self.batch_norm)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """PyTorch layers: ``torch.nn``'s RNN, LSTM and GRU, opened up, and what sequences of unequal length need."""
 
-from gatelab.nn.build import initialise, recurrent
+from gatelab.nn.build import recurrent
 from gatelab.nn.convert import from_torch
+from gatelab.nn.initialisation import initialise
 from gatelab.nn.layers import GRU, LSTM, RNN, Recurrent, ShapeError
 from gatelab.nn.masking import compact, final_state, lengths_to_mask, spread
 from gatelab.nn.tracing import Call, Scan, Trace, trace

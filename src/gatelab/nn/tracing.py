@@ -33,7 +33,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatelab.cells.cell import CELLS
 from gatelab.core.errors import InputError, nearest
-from gatelab.nn import open_loop
+from gatelab.nn import open_loop, packing
 from gatelab.nn.layers import Recurrent, check_shapes
 
 Entry = TypeVar("Entry")
@@ -118,7 +118,7 @@ class Call:
         """``l0``, ``l0_reverse``, ``l1``, …"""
         self._batch = batch_sizes, unsorted
 
-    def observe(self, layer: str, t: int, state: open_loop.State, record: open_loop.Record) -> None:
+    def observe(self, layer: str, t: int, state: packing.State, record: open_loop.Record) -> None:
         """Keeps a step; called by the open loop."""
         if layer not in self.layers:
             self.layers[layer] = Scan(*self._batch)
@@ -189,10 +189,14 @@ class _TracedForward:
         self.before = vars(layer).get("forward")  # some other wrapper's, to be put back
         self.listeners: list[list[Call]] = []
 
-    def __call__(self, input, hx=None):
+    def __call__(self, input, hx=None, resets=None):
         check_shapes(self.layer, input, hx)
+        if resets is not None:
+            return type(self.layer).forward(self.layer, input, hx, resets)  # comes back with the segments
         unsorted = input.unsorted_indices if isinstance(input, PackedSequence) else None
-        call = Call(self.layer.cell, open_loop.batch_sizes_of(self.layer, input), unsorted)
+        rows = packing.rows_of(self.layer, input)
+        sizes = packing.counts(packing.batch_sizes_of(input), len(rows), packing.batch_of(self.layer, input))
+        call = Call(self.layer.cell, sizes, unsorted)
         result = open_loop.run(self.layer, input, hx, call.observe)
         for calls in self.listeners:
             calls.append(call)
