@@ -38,6 +38,9 @@ COMMANDS = {
     "predict": Command("gatelab.cli.predict", "what a trained model says about new data, such as the next steps"),
     "evaluate": Command("gatelab.cli.evaluate", "score a trained model on other data, or train it again in a backtest"),
     "update": Command("gatelab.cli.update", "go on training a model with new rows"),
+    "bench": Command(
+        "gatelab.cli.bench", "how fast the layers are, beside torch.nn, onnxruntime and the machine's limit"
+    ),
     "data": Command("gatelab.cli.data", "list, get and look at data sets and files"),
 }
 

@@ -1,0 +1,40 @@
+"""A process that trains on one sequence and says on stdout how many MB that took at its peak.
+
+``python -m gatelab.bench.pass_memory '["gru", B, T, I, H, window]'``: truncated backpropagation in windows.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import torch
+from torch import Tensor
+
+from gatelab.bench.harness import Shape
+from gatelab.nn import truncated
+from gatelab.nn.layers import LAYERS
+from gatelab.training.memory import peak_memory
+
+
+def main() -> None:
+    """Reads the sizes, warms up on two windows, then measures a pass."""
+    cell, *sizes, window = json.loads(sys.argv[1])
+    shape = Shape(*sizes)
+    torch.set_num_threads(1)
+    layer = LAYERS[cell](shape.I, shape.H)
+    x = torch.randn(shape.T, shape.B, shape.I)  # (T, B, I)
+    one_pass(layer, x[: 2 * min(window, 50)], min(window, 50))
+    with peak_memory() as memory:
+        one_pass(layer, x, window)
+    print(memory.added / 1e6)  # noqa: T201 - it is read by the suite
+
+
+def one_pass(layer: torch.nn.Module, x: Tensor, window: int) -> None:
+    """Adds up the gradients of every window of ``x (T, B, I)``."""
+    for _ in truncated(layer, x, lambda output, steps: output.square().mean(), window):
+        pass
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The suites of ``gatelab bench``: a question each."""
