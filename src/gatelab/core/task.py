@@ -27,6 +27,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 import numpy as np
 
 from gatelab.core.config import ModelConfig, TrainingConfig
+from gatelab.core.errors import InputError
 
 Part = Literal["train", "validation", "test"]
 Array = np.ndarray
@@ -195,3 +196,15 @@ class Task(ABC):
 
         ``future`` is a further source of what is known ahead; tasks that have no such thing refuse it.
         """
+
+    def export(self, model: Any) -> Any:
+        """The model as a ``gatelab.nn.onnx.Export``: a graph that runs without torch, and samples that prove it.
+
+        Raises:
+            InputError: this kind of task, or of model, cannot be written so.
+        """
+        raise InputError(
+            f"models of the task {self.name} cannot be exported",
+            expected="a task that says how its model is written as a graph",
+            fix="use the model with gatelab predict",
+        )

@@ -2,7 +2,18 @@
 
 from gatelab.nn.onnx.graph import Graph
 from gatelab.nn.onnx.int8 import quantised, rounded
-from gatelab.nn.onnx.layers import export, recurrent
+from gatelab.nn.onnx.layers import export, recurrent, require_node
 from gatelab.nn.onnx.proof import TOLERANCE, Export, Sample, latency
 
-__all__ = ["TOLERANCE", "Export", "Graph", "Sample", "export", "latency", "quantised", "recurrent", "rounded"]
+__all__ = [
+    "TOLERANCE",
+    "Export",
+    "Graph",
+    "Sample",
+    "export",
+    "latency",
+    "quantised",
+    "recurrent",
+    "require_node",
+    "rounded",
+]

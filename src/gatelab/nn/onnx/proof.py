@@ -89,6 +89,7 @@ def open_session(content: bytes) -> Any:
     runtime = extra("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
+    options.add_session_config_entry("session.disable_quant_qdq", "1")  # int8 weights: unpacked once, not at each call
     return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 

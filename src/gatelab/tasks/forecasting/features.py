@@ -19,6 +19,10 @@ from gatelab.data.table import Series, SeriesTable
 
 Array = np.ndarray
 _DAY, _WEEK, _YEAR = 86_400.0, 7 * 86_400.0, 365.2425 * 86_400.0
+CYCLES = {"day": _DAY, "week": _WEEK, "year": _YEAR}
+"""Seconds of each cycle of the calendar."""
+CYCLE_START = 3 * _DAY
+"""Seconds from Monday 1969-12-29 to 1970-01-01: so that the week's cycle begins on a Monday."""
 
 
 @dataclass(frozen=True)
@@ -148,8 +152,7 @@ class Features:
         if not self.calendar:
             return np.zeros((len(stamps), 0))
         seconds = _local_seconds(stamps, self.zone)  # (T,)
-        periods = {"day": _DAY, "week": _WEEK, "year": _YEAR}
-        angle = [2 * np.pi * seconds / periods[cycle] for cycle in self.calendar]
+        angle = [2 * np.pi * seconds / CYCLES[cycle] for cycle in self.calendar]
         return np.stack([wave(a) for a in angle for wave in (np.sin, np.cos)], axis=1)  # (T, 2·cycles)
 
     # ---- plain JSON -------------------------------------------------------------------------------------------
@@ -206,11 +209,11 @@ def _cycles(table: SeriesTable, train_rows: Mapping[str, int]) -> tuple[str, ...
 
 
 def _local_seconds(stamps: pd.Index, zone: str | None) -> Array:
-    """Seconds since Monday 1969-12-29 on the local clock: so that the week's cycle begins on a Monday."""
+    """Seconds since Monday 1969-12-29 on the local clock."""
     index = pd.DatetimeIndex(stamps)
     if index.tz is not None:
         index = index.tz_convert(zone or "UTC").tz_localize(None)
-    return index.as_unit("s").astype(np.int64).to_numpy().astype(np.float64) + 3 * _DAY
+    return index.as_unit("s").astype(np.int64).to_numpy().astype(np.float64) + CYCLE_START
 
 
 def _steps_since(seen: Array) -> Array:

@@ -309,6 +309,12 @@ class Forecasting(Task):
         """The steps after the last observed target of each series: see ``predict_unseen``."""
         return predict_unseen(self, model, source, future)
 
+    def export(self, model: Any) -> Any:
+        """The model as an ONNX graph from columns to forecasts, in the user's units: see ``forecasting.onnx``."""
+        from gatelab.tasks.forecasting.onnx import export  # used rarely
+
+        return export(self, model)
+
     @staticmethod
     def backtest(source: Any, config: ForecastingConfig, model: ModelConfig, training: Any, **how: Any) -> Any:
         """Trains and scores at successive origins: see ``gatelab.tasks.forecasting.backtest``."""

@@ -18,7 +18,8 @@ from gatelab.core.task import Part
 from gatelab.tasks.forecasting.features import Prepared
 
 Array = np.ndarray
-_SMALLEST_DEVIATION = 0.05  # of the training deviation: a window flatter than this is scaled as if it were this lively
+SMALLEST_DEVIATION = 0.05
+"""Of the training deviation: a window flatter than this is scaled as if it were this lively."""
 
 
 @dataclass(frozen=True)
@@ -148,4 +149,4 @@ def window_scale(target: Tensor, seen: Tensor, normalise: str) -> tuple[Tensor, 
     if normalise == "mean":
         return mean, one
     variance = ((target - mean) ** 2 * seen).sum(dim=0) / count  # (B, O)
-    return mean, variance.sqrt().clamp(min=_SMALLEST_DEVIATION)
+    return mean, variance.sqrt().clamp(min=SMALLEST_DEVIATION)
