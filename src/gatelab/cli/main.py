@@ -41,6 +41,7 @@ COMMANDS = {
     "bench": Command(
         "gatelab.cli.bench", "how fast the layers are, beside torch.nn, onnxruntime and the machine's limit"
     ),
+    "export": Command("gatelab.cli.export", "write a trained model as an ONNX file"),
     "data": Command("gatelab.cli.data", "list, get and look at data sets and files"),
 }
 
