@@ -61,6 +61,19 @@ def items_of(batch_sizes: Tensor | None, N: int, B: int) -> Tensor:
     return row - first.repeat_interleave(batch_sizes)
 
 
+def grid(batch_sizes: Tensor | None, N: int, B: int) -> Tensor:
+    """The row of every step of every item, ``(T, B)`` int64 on the CPU; N where an item has no such step."""
+    sizes = torch.tensor(counts(batch_sizes, N, B)).unsqueeze(1)  # (T, 1)
+    item = torch.arange(B)  # (B,)
+    return (sizes.cumsum(0) - sizes + item).masked_fill(item >= sizes, N)
+
+
+def as_called(input: Tensor | PackedSequence, x: Tensor) -> Tensor:
+    """``x (·, B, …)`` from the order of the rows to the order in which the caller has the items."""
+    order = input.unsorted_indices if isinstance(input, PackedSequence) else None
+    return x if order is None else x.index_select(1, order.to(x.device))
+
+
 def initial_state(layer: Recurrent, input: Tensor | PackedSequence, hx, rows: Tensor) -> State:
     """The initial states ``(L·D, B, H)`` in the order of the rows; the layer's own where none are given."""
     if hx is None:
@@ -76,8 +89,7 @@ def as_given(layer: Recurrent, input: Tensor | PackedSequence, rows: Tensor, sta
     """Output and final states, from ``rows (N, D·H)`` and ``(L·D, B, H)``, in the form in which the input came."""
     if isinstance(input, PackedSequence):
         output = PackedSequence(rows, input.batch_sizes, input.sorted_indices, input.unsorted_indices)
-        order = input.unsorted_indices
-        states = states if order is None else tuple(s.index_select(1, order) for s in states)
+        states = tuple(as_called(input, s) for s in states)
     elif input.dim() == 2:
         output, states = rows, tuple(s.squeeze(1) for s in states)  # (T, D·H), (L·D, H)
     else:

@@ -25,16 +25,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
 from gatelab.cells.cell import CELLS
 from gatelab.core.errors import InputError, nearest
 from gatelab.nn import open_loop, packing
 from gatelab.nn.layers import Recurrent, check_shapes
+from gatelab.nn.segments import with_resets
 
 Entry = TypeVar("Entry")
 
@@ -46,16 +47,18 @@ class Scan:
     an item of a packed batch has no such step, there is NaN.
     """
 
-    def __init__(self, batch_sizes: list[int], unsorted: Tensor | None):
+    def __init__(self, count: int, place: Tensor):
         self.steps: dict[str, list[Tensor]] = {}
-        """By name, the tensor of each step as it stands in the graph: ``(B_t, H)``, the longest item first."""
-        self._batch_sizes = batch_sizes
-        self._unsorted = unsorted
+        """By name, the tensor of each step as it stands in the graph: ``(B_t, H)``, the longest item first.
+
+        Of a call with resets, a step holds the rows of all segments that have it, the longest segment first."""
+        self._count = count
+        self._place = place
 
     def add(self, t: int, values: open_loop.Record) -> None:
         """Keeps a step's tensors, and has autograd keep their gradients."""
         for name, value in values.items():
-            self.steps.setdefault(name, [value] * len(self._batch_sizes))[t] = value
+            self.steps.setdefault(name, [value] * self._count)[t] = value
             if value.requires_grad:
                 value.retain_grad()
 
@@ -85,7 +88,7 @@ class Scan:
         """
         if per_item:
             return self.gradient(name).norm(dim=2)
-        return torch.stack([rows.norm() for rows in self._gradients(name)])
+        return self._padded(self._gradients(name), 0.0).norm(dim=(1, 2))
 
     def _of(self, name: str) -> list[Tensor]:
         return _entry(self.steps, name, "the trace of this layer")
@@ -101,27 +104,26 @@ class Scan:
             )
         return [torch.zeros_like(value) if value.grad is None else value.grad for value in values]
 
-    def _padded(self, rows: list[Tensor]) -> Tensor:
-        full = rows[0].new_full((len(rows), self._batch_sizes[0], rows[0].shape[1]), float("nan"))  # (T, B, H)
-        for t, row in enumerate(rows):
-            full[t, : len(row)] = row.detach()
-        return full if self._unsorted is None else full.index_select(1, self._unsorted)
+    def _padded(self, rows: list[Tensor], padding: float = float("nan")) -> Tensor:
+        """From the rows of each step to ``(T, B, H)`` as the caller knows them."""
+        none = rows[0].new_full((1, rows[0].shape[1]), padding)  # (1, H)
+        return torch.cat([*(row.detach() for row in rows), none])[self._place]
 
 
 class Call:
     """What a module computed in one call: the ``Scan`` of each stacked layer and direction by name."""
 
-    def __init__(self, cell: str, batch_sizes: list[int], unsorted: Tensor | None):
+    def __init__(self, cell: str, count: int, place: Tensor):
         self.cell = CELLS[cell]
         """The cell; its ``quantities`` say what each name means."""
         self.layers: dict[str, Scan] = {}
         """``l0``, ``l0_reverse``, ``l1``, …"""
-        self._batch = batch_sizes, unsorted
+        self._layout = count, place  # steps of a scan; which of all their rows each step of each item is (T, B)
 
     def observe(self, layer: str, t: int, state: packing.State, record: open_loop.Record) -> None:
         """Keeps a step; called by the open loop."""
         if layer not in self.layers:
-            self.layers[layer] = Scan(*self._batch)
+            self.layers[layer] = Scan(*self._layout)
         self.layers[layer].add(t, dict(record) | dict(zip(open_loop.STATES, state, strict=False)))
 
     def __getitem__(self, layer: str) -> Scan:
@@ -191,12 +193,19 @@ class _TracedForward:
 
     def __call__(self, input, hx=None, resets=None):
         check_shapes(self.layer, input, hx)
-        if resets is not None:
-            return type(self.layer).forward(self.layer, input, hx, resets)  # comes back with the segments
-        unsorted = input.unsorted_indices if isinstance(input, PackedSequence) else None
-        rows = packing.rows_of(self.layer, input)
-        sizes = packing.counts(packing.batch_sizes_of(input), len(rows), packing.batch_of(self.layer, input))
-        call = Call(self.layer.cell, sizes, unsorted)
+        N, B = len(packing.rows_of(self.layer, input)), packing.batch_of(self.layer, input)
+        place = packing.as_called(input, packing.grid(packing.batch_sizes_of(input), N, B))  # (T, B)
+        record = partial(self._record, place)
+        return record(input, hx) if resets is None else with_resets(self.layer, input, hx, resets, record)
+
+    def _record(self, place: Tensor, input, hx, moved: Tensor | None = None):
+        """Runs the layer. ``place (T, B)`` is the row of each step of each item before ``moved (N,)`` moved it."""
+        if moved is not None:
+            place = torch.cat([moved, moved.new_tensor([len(moved)])]).cpu()[place]
+        sizes = packing.counts(
+            packing.batch_sizes_of(input), len(packing.rows_of(self.layer, input)), packing.batch_of(self.layer, input)
+        )
+        call = Call(self.layer.cell, len(sizes), place)
         result = open_loop.run(self.layer, input, hx, call.observe)
         for calls in self.listeners:
             calls.append(call)
