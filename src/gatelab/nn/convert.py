@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 from torch import nn
 
 from gatelab.core.errors import InputError
 from gatelab.nn.layers import GRU, LSTM, RNN, Recurrent
 
-_TWINS: dict[type[nn.Module], type[Recurrent]] = {nn.RNN: RNN, nn.LSTM: LSTM, nn.GRU: GRU}
+_TWINS: dict[type[nn.Module], Callable[..., Recurrent]] = {nn.RNN: RNN, nn.LSTM: LSTM, nn.GRU: GRU}
 _OPTIONS = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
 _OWN_OPTIONS: dict[type[nn.Module], tuple[str, ...]] = {nn.RNN: ("nonlinearity",), nn.LSTM: ("proj_size",), nn.GRU: ()}
 

@@ -29,22 +29,27 @@ if TYPE_CHECKING:
     from gatelab.nn.layers import Recurrent
 
 EPSILON = 1e-5  # added to the variance in every normalisation
+_RECURRENT = ("rnn", "lstm", "gru")
+_EVERY = (*_RECURRENT, "min_gru", "min_lstm")  # these two have no recurrent weights, and run in parallel over time
 
 
 class Weights(NamedTuple):
-    """What one stacked layer learns in one direction, in torch's layout."""
+    """What one stacked layer learns in one direction, in torch's layout; None where it has no such thing.
+
+    The fields from ``norm_ih`` on are those of extras, which find there what they asked for in ``Extra.sizes``.
+    """
 
     weight_ih: Tensor  # (G·H, I)
     weight_hh: Tensor  # (G·H, P or H)
     bias_ih: Tensor | None = None  # (G·H,)
     bias_hh: Tensor | None = None  # (G·H,)
     weight_hr: Tensor | None = None  # (P, H) projection of the LSTM's h from H to P units
-    norm_ih: Tensor | None = None  # (G·H,) gain of the normalised input side
-    norm_hh: Tensor | None = None  # (G·H,) gain of the normalised hidden side
-    norm_c: Tensor | None = None  # (H,) gain of the normalised cell
-    norm_c_bias: Tensor | None = None  # (H,)
-    peephole: Tensor | None = None  # (3·H,) for the gates i, f, o; (2·H,) for f, o where i = 1 − f
-    statistics: StepStatistics | None = None  # of batch normalisation
+    norm_ih: Any = None  # (G·H,) gain of the normalised input side
+    norm_hh: Any = None  # (G·H,) gain of the normalised hidden side
+    norm_c: Any = None  # (H,) gain of the normalised cell
+    norm_c_bias: Any = None  # (H,)
+    peephole: Any = None  # (3·H,) for the gates i, f, o; (2·H,) for f, o where i = 1 − f
+    statistics: Any = None  # StepStatistics of batch normalisation
 
 
 class Noise(NamedTuple):
@@ -59,7 +64,8 @@ class Noise(NamedTuple):
 class Moment(NamedTuple):
     """One step of a scan as the extras see it, and the hooks that the step calls."""
 
-    layer: Recurrent | None = None
+    layer: Any = None
+    """The layer, for its settings."""
     extras: tuple[Extra, ...] = ()
     noise: Noise = Noise()
     t: int = 0
@@ -100,7 +106,7 @@ class Extra:
     name: str
     """The keyword of the layers' constructors, and the layer's attribute."""
     default: Any = False
-    families: tuple[str, ...] = ("rnn", "lstm", "gru")
+    families: tuple[str, ...] = _RECURRENT
     """The layers that can have it."""
 
     def checked(self, layer: Recurrent, setting: Any) -> Any:
@@ -272,7 +278,7 @@ class _Rate(Extra):
 class _InputDropout(_Rate):
     """One mask for all steps on what weight_ih reads, scaled by 1/(1−p) (Gal & Ghahramani 2016, arXiv:1512.05287)."""
 
-    name = "input_dropout"
+    name, families = "input_dropout", _EVERY
 
     def noise(self, layer: Recurrent, w: Weights, rows: Tensor, state: State) -> Mapping[str, Any]:
         ones = rows.new_ones(len(state[0]), rows.shape[1])  # (B, I)
@@ -304,7 +310,7 @@ class _Zoneout(Extra):
     for c with a probability of its own. h̃ is computed from the fresh c̃.
     """
 
-    name, default = "zoneout", 0.0
+    name, default, families = "zoneout", 0.0, _EVERY
 
     def checked(self, layer: Recurrent, setting: Any) -> Any:
         count = len(layer.state_sizes)
@@ -355,7 +361,7 @@ class _Peephole(Extra):
 class _LearnedInitialState(Extra):
     """The state to begin from is learned, zeros at first; used where the caller gives none."""
 
-    name = "learn_initial_state"
+    name, families = "learn_initial_state", _EVERY
 
     def prepare(self, layer: Recurrent) -> None:
         for key, size in zip(("initial_h", "initial_c"), layer.state_sizes, strict=False):

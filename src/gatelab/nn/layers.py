@@ -67,6 +67,14 @@ class Recurrent(nn.RNNBase):
         InputError: an option this layer does not have, or a value that it cannot have.
     """
 
+    weight_ih_l0: Tensor  # (G·H, I)
+    layer_norm: bool
+    batch_norm: bool
+    input_dropout: float
+    recurrent_dropout: float
+    zoneout: float | tuple[float, float]
+    peephole: bool
+    learn_initial_state: bool
     family: ClassVar[str]
     """The layer's name in ``LAYERS``."""
     init: str = "torch"
@@ -134,7 +142,12 @@ class Recurrent(nn.RNNBase):
     @property
     def plain(self) -> bool:
         """Whether ``torch.nn`` computes the same."""
-        return self.checkpoint_every is None and not self.extras
+        return self._torchs_cell and self.checkpoint_every is None and not self.extras
+
+    @property
+    def _torchs_cell(self) -> bool:
+        """What subclasses say; not by overriding ``plain``, for torch.compile cannot read a property of super()."""
+        return True
 
     def initial_state(self, B: int, like: Tensor) -> packing.State:
         """The states ``(L·D, B, H)`` to begin from where none are given, of ``like``'s dtype and device."""
@@ -158,14 +171,16 @@ class Recurrent(nn.RNNBase):
         """
         check_shapes(self, input, hx)
         if resets is not None:
-            from gatelab.nn import segments  # which calls the layer again, with the segments as a packed batch
+            from gatelab.nn.segments import with_resets  # which calls the layer again, the segments as a packed batch
 
-            return segments.run(self, input, hx, resets)
+            return with_resets(self, input, hx, resets)
         if self.plain and (fused is None or fused.prefers_torch(self, input)):
             return self._torch.forward(self, input, hx)
-        rows = packing.rows_of(self, input)
-        scan = fused.scan if fused is not None and fused.supports(self, rows) else open_loop.scan
-        return open_loop.run(self, input, hx, scan=scan)
+        return open_loop.run(self, input, hx, scan=self._scan_for(packing.rows_of(self, input)))
+
+    def _scan_for(self, rows: Tensor) -> open_loop.Scan:
+        """What runs one stacked layer in one direction over ``rows (N, I)``."""
+        return fused.scan if fused is not None and fused.supports(self, rows) else open_loop.scan
 
     def stream(self, hx=None, batch_size: int | None = None):
         """A ``gatelab.nn.Stream``: one step at a time for live data, the state kept inside."""
@@ -239,8 +254,8 @@ class LSTM(Recurrent):
     """
 
     family, _torch = "lstm", nn.LSTM
-    check_forward_args = nn.LSTM.check_forward_args  # torch's forward calls these
-    permute_hidden = nn.LSTM.permute_hidden
+    check_forward_args = nn.LSTM.check_forward_args  # type: ignore[assignment]  # torch's forward calls these
+    permute_hidden = nn.LSTM.permute_hidden  # type: ignore[assignment]
     get_expected_cell_size = nn.LSTM.get_expected_cell_size
 
     def __init__(
@@ -278,9 +293,8 @@ class LSTM(Recurrent):
         return (self.proj_size or self.hidden_size, self.hidden_size)
 
     @property
-    def plain(self) -> bool:
-        """Only with an input gate of its own."""
-        return not self.coupled and super().plain
+    def _torchs_cell(self) -> bool:
+        return not self.coupled
 
     def extra_repr(self) -> str:
         """torch's text, and every option that is not torch's."""
@@ -328,9 +342,8 @@ class GRU(Recurrent):
         return "gru" if self.reset_after else "gru_reset_before"
 
     @property
-    def plain(self) -> bool:
-        """Only with the reset gate where torch has it."""
-        return self.reset_after and super().plain
+    def _torchs_cell(self) -> bool:
+        return self.reset_after
 
     def extra_repr(self) -> str:
         """torch's text, and every option that is not torch's."""
@@ -387,6 +400,8 @@ LAYERS = Registry(
         "rnn": "gatelab.nn.layers:RNN",
         "lstm": "gatelab.nn.layers:LSTM",
         "gru": "gatelab.nn.layers:GRU",
+        "min_gru": "gatelab.nn.minimal:MinGRU",
+        "min_lstm": "gatelab.nn.minimal:MinLSTM",
     },
 )
 """The layer of each family of ``gatelab.cells.CELLS``."""

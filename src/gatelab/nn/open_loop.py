@@ -22,7 +22,7 @@ from torch.nn.functional import dropout, linear
 from torch.nn.utils.rnn import PackedSequence
 
 from gatelab.cells.sequence import layer_names
-from gatelab.nn import checkpointing, extras
+from gatelab.nn import checkpointing, extras, linear_recurrence
 from gatelab.nn.extras import Moment, Noise, Weights
 from gatelab.nn.packing import State, as_given, batch_sizes_of, counts, initial_state, rows_of
 
@@ -118,8 +118,10 @@ STEPS: Mapping[str, Step] = {
     "lstm_coupled": lstm_coupled_step,
     "gru": gru_step,
     "gru_reset_before": gru_reset_before_step,
+    "min_gru": partial(linear_recurrence.step, "min_gru"),
+    "min_lstm": partial(linear_recurrence.step, "min_lstm"),
 }
-"""The step of every recurrent cell of ``gatelab.cells.CELLS``, which holds the equations, in torch operations.
+"""The step of every cell of ``gatelab.cells.CELLS``, which holds the equations, in torch operations.
 
 It records what a trace of the NumPy cell holds, under the same names: gates (``f``) and their pre-activations (``zf``).
 """
@@ -245,4 +247,5 @@ def _checkpointed(layer: Recurrent, scan: Scan) -> Scan:
 
 def weights_of(layer: Recurrent, name: str) -> Weights:
     """The parameters of the stacked layer and direction ``name`` (``l0``, ``l0_reverse``, …) as they are now."""
-    return Weights(*(getattr(layer, f"{key}_{name}", None) for key in Weights._fields))
+    fields: dict[str, Any] = {key: getattr(layer, f"{key}_{name}", None) for key in Weights._fields}
+    return Weights(**fields)

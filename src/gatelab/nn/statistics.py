@@ -5,8 +5,8 @@ They grow as longer sequences come by, and state dicts carry as many steps as we
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,6 @@ class StepStatistics(nn.Module):
             self.register_buffer(f"mean_{key}", like.new_empty(0, width))  # (S, G·H)
             self.register_buffer(f"var_{key}", like.new_empty(0, width))  # (S, G·H)
         self._keys = tuple(widths)
-        self._first = 0
         self._noted: list[tuple[str, int, slice, Tensor, Tensor]] = []
 
     def reset(self) -> None:
@@ -38,11 +37,9 @@ class StepStatistics(nn.Module):
         for name, buffer in list(self.named_buffers()):
             setattr(self, name, buffer[:0])
 
-    def from_step(self, first: int) -> StepStatistics:
+    def from_step(self, first: int) -> StatisticsFrom:
         """The same statistics for a scan whose step 0 is step ``first``."""
-        view = copy.copy(self)
-        view._first = self._first + first
-        return view
+        return StatisticsFrom(self, first)
 
     def begin(self) -> None:
         """Called before a pass."""
@@ -59,7 +56,6 @@ class StepStatistics(nn.Module):
         part: slice = slice(None),
     ) -> Tensor:
         """``gain ⊙ norm(x) + bias`` for the columns ``part`` of the rows ``x (B, G·H)`` of step ``t``."""
-        t += self._first
         if training and len(x) > 1:
             mean, var = (torch.zeros(x.shape[1], dtype=gain.dtype, device=x.device) for _ in range(2))  # (G·H,) each
             result = batch_norm(x, mean, var, gain, bias, True, 1.0)  # momentum 1: they become this batch's own
@@ -93,9 +89,20 @@ class StepStatistics(nn.Module):
                 more = kept.new_full((max(steps - len(kept), 0), kept.shape[1]), start)
                 setattr(self, name, torch.cat([kept, more]))
 
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs) -> None:
         for name, buffer in list(self.named_buffers()):  # as many steps as the state dict has
             given = state_dict.get(prefix + name)
             if given is not None and given.shape[1:] == buffer.shape[1:]:
                 setattr(self, name, buffer.new_empty(given.shape))
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+class StatisticsFrom(NamedTuple):
+    """``StepStatistics`` as a piece of a scan sees them, which begins at step ``first``."""
+
+    whole: StepStatistics
+    first: int
+
+    def normalise(self, key: str, t: int, *args, **kwargs) -> Tensor:
+        """``StepStatistics.normalise`` of the piece's step ``t``."""
+        return self.whole.normalise(key, self.first + t, *args, **kwargs)
