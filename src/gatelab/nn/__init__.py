@@ -1,10 +1,12 @@
 """PyTorch layers: ``torch.nn``'s RNN, LSTM and GRU, opened up, and what sequences of unequal length need."""
 
 from gatelab.nn.build import recurrent
+from gatelab.nn.cells import GRUCell, LSTMCell, RNNCell
 from gatelab.nn.convert import from_torch
 from gatelab.nn.initialisation import initialise
 from gatelab.nn.layers import GRU, LSTM, RNN, Recurrent, ShapeError
 from gatelab.nn.masking import compact, final_state, lengths_to_mask, spread
+from gatelab.nn.minimal import MinGRU, MinLSTM
 from gatelab.nn.tracing import Call, Scan, Trace, trace
 
 __all__ = [
@@ -12,6 +14,11 @@ __all__ = [
     "LSTM",
     "RNN",
     "Call",
+    "GRUCell",
+    "LSTMCell",
+    "MinGRU",
+    "MinLSTM",
+    "RNNCell",
     "Recurrent",
     "Scan",
     "ShapeError",

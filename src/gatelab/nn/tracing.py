@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -34,10 +34,12 @@ from torch import Tensor, nn
 from gatelab.cells.cell import CELLS
 from gatelab.core.errors import InputError, nearest
 from gatelab.nn import open_loop, packing
+from gatelab.nn.cells import RecurrentCell, check_step
 from gatelab.nn.layers import Recurrent, check_shapes
 from gatelab.nn.segments import with_resets
 
 Entry = TypeVar("Entry")
+Traced: TypeAlias = Recurrent | RecurrentCell
 
 
 class Scan:
@@ -186,7 +188,7 @@ def _entry(table: Mapping[str, Entry], name: str, owner: str) -> Entry:
 class _TracedForward:
     """Stands in for a layer's ``forward`` while traces of it are open."""
 
-    def __init__(self, layer: Recurrent):
+    def __init__(self, layer: Any):
         self.layer = layer
         self.before = vars(layer).get("forward")  # some other wrapper's, to be put back
         self.listeners: list[list[Call]] = []
@@ -212,14 +214,27 @@ class _TracedForward:
         return result
 
 
-def _attach(layer: Recurrent, calls: list) -> None:
+class _TracedStep(_TracedForward):
+    """The same for a cell, of which every call is a step: a ``Call`` of one step in one layer."""
+
+    def __call__(self, input, hx=None):
+        check_step(self.layer, input, hx)
+        B = len(input) if input.dim() == 2 else 1
+        call = Call(self.layer.cell, 1, torch.arange(B).unsqueeze(0))
+        result = self.layer.step(input, hx, partial(call.observe, "l0", 0))
+        for calls in self.listeners:
+            calls.append(call)
+        return result
+
+
+def _attach(layer: Traced, calls: list) -> None:
     own = vars(layer)  # what stands here is found before the class's method
     if not isinstance(own.get("forward"), _TracedForward):
-        own["forward"] = _TracedForward(layer)
+        own["forward"] = _TracedStep(layer) if isinstance(layer, RecurrentCell) else _TracedForward(layer)
     own["forward"].listeners.append(calls)
 
 
-def _detach(layer: Recurrent, calls: list) -> None:
+def _detach(layer: Traced, calls: list) -> None:
     own = vars(layer)
     forward = own["forward"]
     forward.listeners = [entry for entry in forward.listeners if entry is not calls]
@@ -230,14 +245,17 @@ def _detach(layer: Recurrent, calls: list) -> None:
 
 @contextmanager
 def trace(model: nn.Module) -> Iterator[Trace]:
-    """Records what every gatelab layer in ``model`` computes while the context is open. Traces may nest.
+    """Records what every gatelab layer and cell in ``model`` computes while the context is open. Traces may nest.
+
+    Each call of a cell is a step, and a ``Call`` of its own: ``trace.calls["cell"][t]["l0"]["f"]`` is ``(1, B, H)``.
 
     Raises:
-        InputError: ``model`` holds no layer of gatelab.
+        InputError: ``model`` holds no layer or cell of gatelab.
     """
     modules = dict(model.named_modules())
-    layers = {name: module for name, module in modules.items() if isinstance(module, Recurrent)}
-    untraced = tuple(name for name, module in modules.items() if isinstance(module, nn.RNNBase) and name not in layers)
+    layers = {name: module for name, module in modules.items() if isinstance(module, (Recurrent, RecurrentCell))}
+    torchs = (nn.RNNBase, nn.RNNCellBase)
+    untraced = tuple(name for name, module in modules.items() if isinstance(module, torchs) and name not in layers)
     if not layers:
         raise _nothing_to_trace(model, untraced)
     record = Trace(tuple(layers), untraced)
