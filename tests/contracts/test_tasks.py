@@ -15,9 +15,10 @@ import torch
 
 import toys
 from gatelab.core.config import ModelConfig, TrainingConfig, from_dict, to_dict
-from gatelab.core.errors import GatelabError
+from gatelab.core.errors import GatelabError, InputError
 from gatelab.core.random import generator
 from gatelab.core.task import Evaluation, Task
+from gatelab.nn.onnx import TOLERANCE
 from gatelab.report import render
 from gatelab.report.page import Page
 from gatelab.tasks import TASKS
@@ -278,3 +279,16 @@ def test_reopens_over_other_data_with_the_scales_of_the_first(fixture, fitted):
     assert update.count("validation", BATCH) > 0
     batch = next(iter(update.batches("train", BATCH)))
     assert np.isfinite(float(update.loss(fitted.model, batch).mean.detach()))
+
+
+def test_exports_a_graph_that_computes_alike_or_says_that_it_cannot(task, fitted):
+    try:
+        exported = task.export(fitted.model)
+    except InputError as error:
+        assert task.name in error.problem
+        assert error.fix
+        return
+    assert exported.difference() <= TOLERANCE
+    metadata = {entry.key: json.loads(entry.value) for entry in exported.model.metadata_props}
+    assert metadata["task"] == task.name
+    assert all(port["text"] and "batch" in port["shape"] for port in metadata["inputs"] + metadata["outputs"])

@@ -54,7 +54,7 @@ def ours(layer, x, lengths, hx):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("L", "bidirectional", "bias"), itertools.product((1, 2), (False, True), (True, False)))
+@pytest.mark.parametrize(("L", "bidirectional", "bias"), [*itertools.product((1, 2), (False, True), (True, False))])
 def test_computes_what_the_layer_computes_at_any_batch_and_length(kind, L, bidirectional, bias):
     layer = lively(KINDS[kind](I, H, L, bias=bias, bidirectional=bidirectional)).eval()
     exported = export(layer)

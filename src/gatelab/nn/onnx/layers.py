@@ -31,10 +31,11 @@ from gatelab.cells.sequence import layer_names
 from gatelab.core.errors import InputError
 from gatelab.core.random import generator
 from gatelab.nn.convert import from_torch
+from gatelab.nn.extras import Weights
 from gatelab.nn.layers import Recurrent
 from gatelab.nn.onnx.graph import Graph, array
 from gatelab.nn.onnx.proof import Export, Sample
-from gatelab.nn.open_loop import STATES, Weights, weights_of
+from gatelab.nn.open_loop import STATES, weights_of
 
 
 class _Node(NamedTuple):
@@ -55,6 +56,7 @@ _NODES = {
     "gru": _Node("GRU", "rzn", ("z", "r", "n"), {"linear_before_reset": 1}),
     "gru_reset_before": _Node("GRU", "rzn", ("z", "r", "n"), {"linear_before_reset": 0}),
 }
+_WRITTEN = ("peephole", "learn_initial_state", "input_dropout", "recurrent_dropout")  # the last two act in training
 _SHAPES = ((1, 1), (1, 2), (2, 5), (5, 23))  # (B, T) that every export is tried with
 
 
@@ -75,9 +77,9 @@ def export(layer: nn.Module, *, lengths: bool = True, initial_state: bool = True
     Raises:
         InputError: ONNX has no node for what the layer computes, or ``onnx`` is not installed.
     """
-    whole = copy.deepcopy(layer if isinstance(layer, Recurrent) else from_torch(layer)).cpu().float().eval()
-    assert isinstance(whole, Recurrent)
-    require_node(whole)
+    ours = from_torch(layer) if type(layer) in (nn.RNN, nn.LSTM, nn.GRU) else layer
+    require_node(ours)
+    whole: Any = copy.deepcopy(ours).cpu().float().eval()
     graph = Graph(f"gatelab_{whole.cell}")
     axes = ("batch", "time") if whole.batch_first else ("time", "batch")
     x = graph.input("input", np.float32, (*axes, whole.input_size), "the sequences")
@@ -100,17 +102,18 @@ def export(layer: nn.Module, *, lengths: bool = True, initial_state: bool = True
     return Export(graph.model({"layer": repr(whole)}), samples, lambda: whole(x))
 
 
-def require_node(layer: Recurrent) -> None:
+def require_node(layer: nn.Module) -> None:
     """Raises ``InputError`` unless ONNX has a node that computes what ``layer`` does in evaluation."""
-    extras = ("layer_norm", "batch_norm", "zoneout", "proj_size")
-    found = [name for name in extras if _is_on(getattr(layer, name, None))]
-    if layer.cell not in _NODES:
-        found.insert(0, f"the cell {layer.cell}")
+    if not isinstance(layer, Recurrent) or layer.cell not in _NODES:
+        found = [f"the cell {getattr(layer, 'cell', type(layer).__name__)}"]
+    else:
+        found = [extra.name for extra in layer.extras if extra.name not in _WRITTEN]
+        found += ["proj_size"] if layer.proj_size else []
     if found:
         raise InputError(
-            f"{type(layer).__name__} cannot be exported with {' and '.join(found)}: ONNX has no node for it",
-            expected=f"one of the cells {', '.join(_NODES)}; peephole, dropout and initial states may be there",
-            fix=f"train it without {', '.join(found)}, or keep the model in torch",
+            f"{type(layer).__name__} cannot be exported: ONNX has no node for {' and '.join(found)}",
+            expected=f"one of the cells {', '.join(_NODES)}, with or without {', '.join(_WRITTEN)}",
+            fix="train a model without it, or keep this one in torch",
         )
 
 
@@ -165,13 +168,13 @@ def _stacked(graph: Graph, kind: _Node, weights: Sequence[Weights], key: str) ->
 
 
 def _biases(graph: Graph, kind: _Node, weights: Sequence[Weights]) -> str:
-    both = [[_reordered(bias, kind.gates, kind.order) for bias in (w.bias_ih, w.bias_hh)] for w in weights]
+    both = [[_reordered(getattr(w, key), kind.gates, kind.order) for key in ("bias_ih", "bias_hh")] for w in weights]
     return graph.constant(array(torch.stack([torch.cat(pair) for pair in both])))
 
 
 def _peepholes(graph: Graph, kind: _Node, weights: Sequence[Weights]) -> list[str]:
     """The value of the peepholes (D, 3·H), of every gate but the candidate; nothing where there are none."""
-    peepholes = [getattr(w, "peephole", None) for w in weights]
+    peepholes = [w.peephole for w in weights]
     if peepholes[0] is None:
         return []
     have, want = kind.gates.replace("g", ""), [gate for gate in kind.order if gate != "g"]
@@ -186,9 +189,9 @@ def _reordered(rows: Tensor, have: str, want: Sequence[str]) -> Tensor:
 
 def _own_states(graph: Graph, layer: Recurrent, x: str) -> list[str]:
     """Values of the learned initial states (L·D, B, H); nothing where the layer begins from zeros, as the nodes do."""
-    learned = [getattr(layer, f"initial_{name}", None) for name in STATES[: len(layer.state_sizes)]]
-    if learned[0] is None:
+    if not layer.learn_initial_state:
         return []
+    learned = [getattr(layer, f"initial_{name}") for name in STATES[: len(layer.state_sizes)]]  # (L·D, H) each
     batch = graph.node("Shape", x, start=1, end=2)  # (1,) holding B
     one = graph.constant([1], np.int64)
     shape = graph.node("Concat", one, batch, one, axis=0)
@@ -201,10 +204,6 @@ def _split(graph: Graph, value: str, count: int) -> list[str]:
 
 def _directions(layer: Recurrent) -> int:
     return 2 if layer.bidirectional else 1
-
-
-def _is_on(setting: Any) -> bool:
-    return any(setting) if isinstance(setting, (tuple, list)) else bool(setting)
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ import copy
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from torch import nn
 
 from gatelab.nn.onnx import Export, Graph, recurrent, require_node
 from gatelab.tasks.forecasting.features import CYCLE_START, CYCLES
@@ -264,8 +265,10 @@ class _Writer:
         return graph.node("Add", out, graph.reshape(window.centre, 0, 1, O, 1)) if window.centre else out
 
     def _local(self, window: _Window, state: str) -> str:
-        graph, (first, _, second) = self.graph, self.network.local
-        ahead = first.in_features - self.network.context.out_features // self.horizon  # F
+        graph, ahead = self.graph, len(self.features.known_channels)  # F
+        first, _, second = self.network.local
+        assert isinstance(first, nn.Linear)
+        assert isinstance(second, nn.Linear)
         context = graph.reshape(graph.linear(state, self.network.context), -1, first.in_features - ahead)  # (B·K, ·)
         joined = graph.node("Concat", context, graph.reshape(window.ahead, -1, ahead), axis=1)  # (B·K, · + F)
         return graph.linear(graph.node("Relu", graph.linear(joined, first)), second)

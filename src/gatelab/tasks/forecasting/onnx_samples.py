@@ -94,11 +94,11 @@ def _inputs(features: Features, case: _Case, lookback: int | None) -> dict[str, 
     inputs |= {"past": values[:, _BEFORE:stop, past]} if past else {}
     inputs |= {"known": values[:, _BEFORE:, future]} if future else {}
     if features.calendar:
-        stamps = [series.stamps[_BEFORE:].as_unit("s").astype(np.int64) for series in case.series]
-        inputs["time"] = np.stack(stamps)  # (B, L + K)
+        stamps = [pd.DatetimeIndex(series.stamps[_BEFORE:]).as_unit("s") for series in case.series]
+        inputs["time"] = np.stack([times.astype(np.int64) for times in stamps])  # (B, L + K)
     if len(set(features.scales.values())) > 1:
         inputs["series"] = np.array([list(features.scales).index(series.id) for series in case.series])
     if set(features.targets) & set(features.gappy):
-        seen = np.isfinite(values[:, :_BEFORE][..., targets]).any(axis=2)  # (B, before)
-        inputs["gap"] = np.where(seen.any(axis=1), seen[:, ::-1].argmax(axis=1), _BEFORE)  # (B,)
+        missing = np.isnan(values[:, _BEFORE - 1 :: -1, targets]).all(axis=2)  # (B, before), the latest first
+        inputs["gap"] = missing.cumprod(axis=1).sum(axis=1)  # (B,)
     return inputs
