@@ -1,5 +1,7 @@
 """Resets beside ``torch.nn`` run on each segment by itself."""
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -60,7 +62,7 @@ def item_by_item(layer, form, items, hx, resets):
         zeros = [torch.zeros_like(s) for s in states]
         backward = torch.arange(len(states[0])).unsqueeze(1) % 2 == 1 if layer.bidirectional else torch.tensor(False)
         ends, pieces = [], []
-        for start, stop in zip(cuts, cuts[1:], strict=False):
+        for start, stop in itertools.pairwise(cuts):
             first, last = start == 0 and not resets[0, b], stop == len(x)
             own = [torch.where(backward if last else ~backward, s, z) for s, z in zip(states, zeros, strict=True)]
             own = states if first and last else own if first or last else zeros

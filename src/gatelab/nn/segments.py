@@ -104,7 +104,7 @@ def _begin(layer: Recurrent, segments: Segments, given: packing.State, rows: Ten
 
 
 def _by_direction(layer: Recurrent, forwards: Tensor, backwards: Tensor) -> Tensor:
-    """``(L·D, B)``: ``forwards (B,)`` for the layers and directions that read forwards, ``backwards`` for the others."""
+    """``(L·D, B)``: ``forwards (B,)`` for the directions that read forwards, ``backwards (B,)`` for the others."""
     directions = [forwards, backwards] if layer.bidirectional else [forwards]
     return torch.stack(directions).repeat(layer.num_layers, 1)
 
