@@ -67,6 +67,7 @@ class Settings:
         require(self.seconds >= 0, "seconds", "0 or more", self.seconds)
         require(self.threads >= 1, "threads", "at least 1", self.threads)
         require(self.dtype in DTYPES, "dtype", f"one of {', '.join(DTYPES)}", self.dtype)
+        require(self.device.partition(":")[0] in ("cpu", "cuda"), "device", "cpu, cuda or cuda:N", self.device)
         require(set(self.cells) <= set(CELLS), "cells", f"among {', '.join(CELLS)}", ", ".join(self.cells))
 
     @property
@@ -119,14 +120,14 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Race:
-    """The measure of a case in which contenders take turns; its figures are the first one's rates, times and ratios.
+    """The measure of a case in which contenders take turns; its figures are times, shares of the limit and ratios.
 
     Args:
         build: makes the contenders; the first one is what the case is about.
         ratios: which of them to set against each other.
         unit: ``s``, ``ms`` or ``µs`` for a unit of the contenders' work.
-        flops: floating-point operations in a unit of the first one's work, if its rate is to be told.
-        share: what is asked of that rate's share of the machine's multiply rate.
+        flops: floating-point operations in a unit of work, if rates are to be told.
+        share: what is asked of the first one's share of the machine's multiply rate.
         around: entered before the contenders run, such as ``machine.busy_neighbour``.
     """
 
@@ -150,19 +151,23 @@ class Race:
             seconds = alternate(contenders, bench.settings.seconds)  # (R, K)
             after = machine.multiply_rate(bench.device, bench.dtype) if self.flops else 0.0
         times = {contender.name: seconds[:, k] for k, contender in enumerate(contenders)}
-        return [*self._times(times), *self._rates(seconds[:, 0], max(before, after)), *self._ratios(times)]
+        alike = {contender.name: times[contender.name] for contender in contenders if contender.alike}
+        return [*self._times(times), *self._rates(alike, max(before, after)), *self._ratios(times)]
 
     def _times(self, times: dict[str, np.ndarray]) -> Iterator[Figure]:
         for name, seconds in times.items():
             low, middle, high = np.quantile(seconds, [0.25, 0.5, 0.75]) * UNITS[self.unit]
             yield Figure(name, float(middle), self.unit, float(low), float(high))
 
-    def _rates(self, seconds: np.ndarray, limit: float) -> Iterator[Figure]:
-        if self.flops:
-            rate = self.flops / float(np.median(seconds)) / 1e9
-            yield Figure("rate", rate, "GFLOP/s")
-            yield Figure("limit", limit, "GFLOP/s")
-            yield Figure("of the limit", 100 * rate / limit, "%", bound=self.share)
+    def _rates(self, times: dict[str, np.ndarray], limit: float) -> Iterator[Figure]:
+        if not self.flops:
+            return
+        rates = {name: self.flops / float(np.median(seconds)) / 1e9 for name, seconds in times.items()}
+        first = next(iter(rates))
+        yield Figure("limit", limit, "GFLOP/s")
+        yield Figure(first, rates[first], "GFLOP/s")
+        for name, rate in rates.items():
+            yield Figure(name, 100 * rate / limit, "% of limit", bound=self.share if name == first else None)
 
     def _ratios(self, times: dict[str, np.ndarray]) -> Iterator[Figure]:
         for entry in self.ratios:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from gatelab.bench.harness import Shape
-from gatelab.nn import truncated
 from gatelab.nn.layers import LAYERS
+from gatelab.nn.truncation import truncated
 from gatelab.training.memory import peak_memory
 
 

@@ -19,19 +19,20 @@ METHOD = (
 
 def headers(rows: Sequence[Row]) -> list[str]:
     """The names of the figures that the rows have, in order of first appearance, with their units."""
-    named = {figure.name: figure.unit for row in rows for figure in row.figures}
-    return ["case", *(f"{name} [{unit}]" if unit else name for name, unit in named.items())]
+    return ["case", *(f"{name} [{unit}]" if unit else name for name, unit in _columns(rows))]
 
 
 def cells(rows: Sequence[Row]) -> Iterator[list[str]]:
     """What stands under ``headers`` for each row: its problem, where it has one, instead of figures."""
-    names = list(dict.fromkeys(figure.name for row in rows for figure in row.figures))
     for row in rows:
-        found = {figure.name: shown(figure) for figure in row.figures}
-        if row.problem:
-            yield [f"{row.case}: refused, see below", *("" for _ in names)]
-        else:
-            yield [row.case, *(found.get(name, "") for name in names)]
+        found = {(figure.name, figure.unit): shown(figure) for figure in row.figures}
+        name = f"{row.case}: refused, see below" if row.problem else row.case
+        yield [name, *(found.get(column, "") for column in _columns(rows))]
+
+
+def _columns(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """Name and unit of every figure, in order of first appearance."""
+    return list(dict.fromkeys((figure.name, figure.unit) for row in rows for figure in row.figures))
 
 
 def shown(figure: Figure) -> str:
@@ -62,15 +63,16 @@ def about(report: Report) -> list[str]:
     ]
 
 
-def markdown(report: Report, suites: Sequence[Suite], command: str) -> str:
+def markdown(report: Report, suites: Sequence[Suite], command: str, title: str = "Benchmarks") -> str:
     """The report as a page.
 
     Args:
         report: what was found.
         suites: the suites of its rows, in order.
         command: what was typed.
+        title: of the page.
     """
-    lines = ["# Benchmarks", "", f"Written by `{command}`.", "", *(f"- {line}" for line in about(report)), "", METHOD]
+    lines = [f"# {title}", "", f"Written by `{command}`.", "", *(f"- {line}" for line in about(report)), "", METHOD]
     for suite in suites:
         rows = [row for row in report.rows if row.suite == suite.name]
         lines += ["", f"## {suite.name}", "", suite.text.capitalize() + ".", ""]

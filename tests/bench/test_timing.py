@@ -1,0 +1,83 @@
+"""Turns: their order, what a sample is, and what is put back."""
+
+import gc
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from gatelab.bench import timing
+from gatelab.bench.timing import Contender, alternate
+
+
+@pytest.fixture
+def few_rounds(monkeypatch):
+    monkeypatch.setattr(timing, "SAMPLE_SECONDS", 0.0)  # a call a sample
+    monkeypatch.setattr(timing, "LEAST_ROUNDS", 3)
+
+
+def recording(name, calls, **options):
+    return Contender(name, lambda: calls.append(name) or {}, **options)
+
+
+def test_contenders_take_turns(few_rounds):
+    calls = []
+    seconds = alternate([recording(name, calls) for name in "AB"], 0.0)
+    assert "".join(calls) == "AABB" + "AB" * 3  # a warm-up of two calls each, then turns
+    assert seconds.shape == (3, 2)
+    assert (seconds >= 0).all()
+
+
+def test_rounds_are_added_until_the_time_is_spent_and_not_without_end(few_rounds, monkeypatch):
+    monkeypatch.setattr(timing, "MOST_ROUNDS", 7)
+    assert len(alternate([recording("A", [])], 10.0)) == 7
+    begun = time.perf_counter()
+    assert len(alternate([Contender("A", lambda: time.sleep(0.02) or {})], 0.1)) in range(3, 7)
+    assert time.perf_counter() - begun < 2.0
+
+
+class Steady(Contender):
+    """Takes a time that is known, without taking it."""
+
+    def seconds(self, repeats):
+        self.call().append(repeats)
+        return repeats * 2e-4
+
+
+def test_short_calls_are_timed_several_at_a_time_and_times_are_those_of_one():
+    samples = []
+    seconds = alternate([Steady("A", lambda: samples)], 0.0)
+    assert samples == [1, 1, *[10] * timing.LEAST_ROUNDS]  # two milliseconds of a fifth of one each
+    np.testing.assert_allclose(seconds, 2e-4)
+
+
+def test_times_are_those_of_a_unit_of_work():
+    whole, part = alternate([Steady("A", list), Steady("B", list, work=100.0)], 0.0).T
+    np.testing.assert_allclose(whole, 100 * part)
+
+
+def test_a_call_is_timed():
+    assert 0.02 <= Contender("A", lambda: time.sleep(0.01) or {}).seconds(2) < 1.0
+
+
+def test_each_contender_has_its_threads_and_all_is_put_back(few_rounds):
+    seen = {}
+
+    def look(name):
+        seen[name] = (torch.get_num_threads(), gc.isenabled())
+        return {}
+
+    before = torch.get_num_threads()
+    contenders = [Contender("two", lambda: look("two"), threads=2), Contender("own", lambda: look("own"))]
+    alternate(contenders, 0.0)
+    assert seen == {"two": (2, False), "own": (before, False)}
+    assert torch.get_num_threads() == before
+    assert gc.isenabled()
+
+
+def test_results_are_drawn_from_the_same_place_of_the_stream():
+    contender = Contender("A", lambda: {"noise": torch.rand(3)}, shown=lambda results: {"twice": 2 * results["noise"]})
+    first, second = contender.results(), contender.results()
+    assert first.keys() == {"twice"}
+    assert torch.equal(first["twice"], second["twice"])
