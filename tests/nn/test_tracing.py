@@ -14,10 +14,10 @@ import gatelab.nn as gnn
 from gatelab.cells.cell import CELLS
 from gatelab.core.errors import InputError
 from gatelab.nn import open_loop
+from gatelab.nn.layers import LAYERS
 
 T, B, INPUT, H = 6, 3, 3, 4
 LENGTHS = (2, T, 4)
-FAMILY = {"rnn": gnn.RNN, "lstm": gnn.LSTM, "gru": gnn.GRU}
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def one_thread_and_a_seed():
 
 def make(name, dtype=torch.float64, **options):
     cell = CELLS[name]
-    return FAMILY[cell.family](INPUT, H, dtype=dtype, **options, **cell.options)
+    return LAYERS[cell.family](INPUT, H, dtype=dtype, **options, **cell.options)
 
 
 def batch(packed, dtype=torch.float64):
