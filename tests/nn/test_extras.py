@@ -261,8 +261,8 @@ def test_a_recurrent_mask_never_touches_the_state_that_is_carried():
         layer.bias_ih_l0.view(3, H)[1] = 1e4  # z = 1: the state is kept, whatever the masks are
     h = torch.randn(1, B, H)
     output, final = layer(torch.randn(T, B, INPUT), h)
-    assert torch.equal(output, h.expand(T, B, H))
-    assert torch.equal(final, h)
+    torch.testing.assert_close(output, h.expand(T, B, H))
+    torch.testing.assert_close(final, h)
 
 
 def test_dropping_everything_that_is_read_leaves_the_bias():
@@ -275,8 +275,8 @@ def test_zoneout_that_keeps_everything_keeps_the_initial_state():
     layer = gnn.LSTM(INPUT, H, zoneout=1 - 1e-9)
     h, c = torch.randn(1, B, H), torch.randn(1, B, H)
     output, final = layer(torch.randn(T, B, INPUT), (h, c))
-    assert torch.equal(output, h.expand(T, B, H))
-    assert torch.equal(final[1], c)
+    torch.testing.assert_close(output, h.expand(T, B, H))
+    torch.testing.assert_close(final[1], c)
 
 
 @pytest.mark.parametrize("option", ["input_dropout", "recurrent_dropout", "zoneout"])

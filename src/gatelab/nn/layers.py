@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Unpack
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
@@ -142,7 +143,7 @@ class Recurrent(nn.RNNBase):
     @property
     def plain(self) -> bool:
         """Whether ``torch.nn`` computes the same."""
-        return self._torchs_cell and self.checkpoint_every is None and not self.extras
+        return self._torchs_cell and self.checkpoint_every is None and len(self.extras) == 0  # as Dynamo can read it
 
     @property
     def _torchs_cell(self) -> bool:
@@ -174,7 +175,7 @@ class Recurrent(nn.RNNBase):
             from gatelab.nn.segments import with_resets  # which calls the layer again, the segments as a packed batch
 
             return with_resets(self, input, hx, resets)
-        if self.plain and (fused is None or fused.prefers_torch(self, input)):
+        if self.plain and not _transformed() and (fused is None or fused.prefers_torch(self, input)):
             return self._torch.forward(self, input, hx)
         return open_loop.run(self, input, hx, scan=self._scan_for(packing.rows_of(self, input)))
 
@@ -193,6 +194,11 @@ class Recurrent(nn.RNNBase):
         own = {name: getattr(self, name) for name in (*EXTRAS, "checkpoint_every", "init")}
         usual = {name: extra.default for name, extra in EXTRAS.items()} | {"checkpoint_every": None, "init": "torch"}
         return super().extra_repr() + "".join(f", {k}={v!r}" for k, v in own.items() if v != usual[k])
+
+
+def _transformed() -> bool:
+    """Whether ``torch.func`` is at work, which cannot see into torch's own layers."""
+    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
 
 
 def _refuse_unknown(layer: Recurrent, extras: Mapping[str, Any]) -> None:
@@ -364,7 +370,7 @@ def check_shapes(layer: Recurrent, input, hx) -> None:
         nn.RNNBase.check_input(layer, x.reshape(1, -1, layer.input_size), None)
     if hx is not None:
         unbatched = not packed and len(shape) == 2
-        _check_state(layer, hx, () if unbatched else (packing.batch_of(layer, input),))
+        check_state(layer, hx, () if unbatched else (packing.batch_of(layer, input),))
 
 
 def _wanted(layer: Recurrent, packed: bool) -> str:
@@ -375,7 +381,8 @@ def _wanted(layer: Recurrent, packed: bool) -> str:
     return f"{axes}, features; or (T, {size}) without a batch"
 
 
-def _check_state(layer: Recurrent, hx, batch: tuple[int, ...]) -> None:
+def check_state(layer: Recurrent, hx, batch: tuple[int, ...]) -> None:
+    """Raises ``ShapeError`` unless ``hx`` is a state of ``layer`` for the batch ``(B,)``, or ``()`` without one."""
     count = layer.num_layers * (2 if layer.bidirectional else 1)
     wanted = [(count, *batch, size) for size in layer.state_sizes]
     advice = "leave hx out to begin from zeros, or give L·D, B, H (layers times directions, batch, hidden)"
