@@ -158,17 +158,32 @@ def scan(
     Returns:
         The outputs ``(N, P or H)`` and the state after the last step that each sequence has.
     """
+    sizes = counts(batch_sizes, len(rows), len(state[0]))
+    a = _input_side(layer, w, noise, rows, batch_sizes, sizes, len(state[0]))  # (N, G·H)
+    return steps(layer, w, noise, a, sizes, state, reverse, observe)
+
+
+def steps(
+    layer: Any,
+    w: Weights,
+    noise: Noise,
+    a: Tensor,
+    sizes: list[int],
+    state: State,
+    reverse: bool,
+    observe: Callable[[int, State, Record], None] | None = None,
+) -> tuple[Tensor, State]:
+    """What ``scan`` does after the input's side ``a (N, G·H)`` of all pre-activations, with ``sizes`` rows a step."""
     B, step, active = len(state[0]), STEPS[layer.cell], layer.extras
-    sizes = counts(batch_sizes, len(rows), B)
-    a = _input_side(layer, w, noise, rows, batch_sizes, sizes, B).split(sizes)  # T times (B_t, G·H)
+    parts = a.split(sizes)  # T times (B_t, G·H)
     outputs: list[Any] = [None] * len(sizes)
-    end = len(rows) if reverse else 0
+    end = len(a) if reverse else 0
     for t in reversed(range(len(sizes))) if reverse else range(len(sizes)):
         size = sizes[t]
         start, end = (end - size, end - size) if reverse else (end, end + size)
         moment = Moment(layer, active, noise, t, slice(start, start + size))
         old = tuple(s[:size] for s in state)  # (B_t, H) each
-        new, record = step(w, a[t], old, moment)
+        new, record = step(w, parts[t], old, moment)
         new = moment.carried(new, old)
         if observe is not None:
             observe(t, new, record)

@@ -1,0 +1,123 @@
+"""What a kernel may do beyond the plain cell. An array without elements means: not that.
+
+B items, N rows of all steps, H hidden, G gates.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from gatelab.kernels.norm import normalise, normalise_backward, scale
+from gatelab.kernels.simd import lanes, load, load_bytes, peek, pointer, poke, store
+
+
+class Extras(NamedTuple):
+    """Of one pass over a sequence."""
+
+    mask: np.ndarray  # (B, H) what the recurrent weights see of the state (variational dropout, scaled)
+    zoneout_h: np.ndarray  # (N, H) uint8, 1 where h keeps its old value
+    zoneout_c: np.ndarray  # (N, H) uint8, the same for c
+    kept_h: float  # the share of the old h that is kept, where there is no such mask
+    kept_c: float  # the same for c
+    gain: np.ndarray  # (G·H,) layer normalisation of the recurrent product
+    normed: np.ndarray  # (N, G·H) the normalised products, before the gain: written forward, read backward
+    factors: np.ndarray  # (N, G) what each was divided by, as a factor
+    gain_c: np.ndarray  # (H,) layer normalisation of the new c
+    bias_c: np.ndarray  # (H,)
+    peephole: np.ndarray  # (3·H,) from c to the gates i, f, o; without i (2·H) where i = 1 − f
+
+
+class Open(NamedTuple):
+    """The same with addresses in the arrays' places, and what is on."""
+
+    masked: bool
+    mask: Any
+    zoned: bool
+    random: bool
+    zoneout_h: Any
+    zoneout_c: Any
+    kept_h: float
+    kept_c: float
+    normalised: bool
+    gain: Any
+    normed: Any
+    factors: Any
+    normalised_c: bool
+    gain_c: Any
+    bias_c: Any
+    peeping: bool
+    peephole: Any
+
+
+@njit(inline="always")
+def opened(x):
+    """``Extras`` for use inside a loop."""
+    random = x.zoneout_h.size > 0
+    return Open(
+        x.mask.size > 0,
+        pointer(x.mask),
+        random or x.kept_h > 0 or x.kept_c > 0,
+        random,
+        pointer(x.zoneout_h),
+        pointer(x.zoneout_c),
+        x.kept_h,
+        x.kept_c,
+        x.gain.size > 0,
+        pointer(x.gain),
+        pointer(x.normed),
+        pointer(x.factors),
+        x.gain_c.size > 0,
+        pointer(x.gain_c),
+        pointer(x.bias_c),
+        x.peephole.size > 0,
+        pointer(x.peephole),
+    )
+
+
+@njit(inline="always")
+def kept(random, masks, at, left, share, like):
+    """How much of an old state stays: its mask where zoneout is random, else the ``share``."""
+    if random:
+        return load_bytes(masks, at, left, like)
+    return like * 0.0 + share
+
+
+@njit(error_model="numpy")
+def seen(h, step_h, mask, at_mask, rows, size, out):
+    """``out (rows, size) = mask ⊙ h``."""
+    for r in range(rows):
+        for j in range(0, size, lanes(h)):
+            value = load(h, r * step_h + j, size - j) * load(mask, at_mask + r * size + j, size - j)
+            store(out, r * size + j, size - j, value)
+
+
+@njit(error_model="numpy")
+def add_masked(dh, step, mask, at_mask, rows, size, dseen):
+    """``dh += mask ⊙ dseen``: what ``seen`` does, backwards; both ``step`` apart."""
+    for r in range(rows):
+        for j in range(0, size, lanes(dh)):
+            value = load(dseen, r * step + j, size - j) * load(mask, at_mask + r * size + j, size - j)
+            store(dh, r * step + j, size - j, load(dh, r * step + j, size - j) + value)
+
+
+@njit(error_model="numpy")
+def normalise_gates(product, at, x, row, gates, size, keep):
+    """The recurrent product at ``at``, gate by gate: normalised, kept if wanted, times the gain."""
+    for gate in range(gates):
+        here, there = at + gate * size, (row * gates + gate) * size
+        factor = normalise(product, here, size)
+        if keep:
+            poke(x.factors, row * gates + gate, factor)
+            for j in range(0, size, lanes(product)):
+                store(x.normed, there + j, size - j, load(product, here + j, size - j))
+        scale(product, here, x.gain, gate * size, size)
+
+
+@njit(error_model="numpy")
+def normalise_gate_backward(d, at_d, x, row, gate, gates, size, dproduct):
+    """One gate of the same, backwards: from ``d`` at ``at_d`` to its place in ``dproduct (N, G·H)``."""
+    there, factor = (row * gates + gate) * size, peek(x.factors, row * gates + gate)
+    normalise_backward(d, at_d, x.gain, gate * size, x.normed, there, factor, size, dproduct, there)

@@ -1,0 +1,145 @@
+"""Gated recurrent unit over a whole sequence, reset after the multiplication; the twin of ``gatelab.cells.gru``.
+
+    r  = σ(a_r + s_r)        s = h W_hh (normalised, where wanted); s_n has its bias added
+    z  = σ(a_z + s_z)        a = x W_ih + biases, computed for all steps beforehand
+    n  = tanh(a_n + r ⊙ s_n)
+    h' = n + z ⊙ (h − n)
+
+At each step one product serves all gates and items; then each row is taken through the equations, a vector at a time.
+
+B items, N rows of all steps, H hidden.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from gatelab.kernels import extras as optional
+from gatelab.kernels import steps as time
+from gatelab.kernels.activations import sigmoid, tanh
+from gatelab.kernels.extras import add_masked, kept, normalise_gate_backward, normalise_gates, seen
+from gatelab.kernels.product import product
+from gatelab.kernels.simd import lanes, load, pointer, store
+
+GATES = 3
+
+
+@njit(nogil=True, error_model="numpy", cache=True)
+def forward(steps, a, weight, bias_n, h, out, saved, extras, products, masked, keep):
+    """All steps of some of the items.
+
+    Args:
+        steps: which.
+        a: ``(N, 3H)`` the input's side of the pre-activations.
+        weight: ``W_hh`` transposed and packed.
+        bias_n: ``(H,)`` the bias within the reset gate's reach.
+        h: ``(items, H)`` the state, initial before and final after.
+        out: ``(N, H)`` the states after every step, written.
+        saved: ``(N, 4H)`` r, z, n, s_n for the backward pass, written where ``keep``.
+        extras: normalisation, masks and zoneout.
+        products, masked: room for ``(items, blocks · width)`` and, with a mask, ``(items, H)``.
+    """
+    H, wide, blocks = h.shape[1], products.shape[1], len(weight)
+    s, x = time.opened(steps), optional.opened(extras)
+    pa, w, pb, ph, po, ps, pp, pm = _pointers(a, weight, bias_n, h, out, saved, products, masked)
+    for index in range(s.T):
+        t = time.at(s, index)
+        rows, first = time.count(s, t), time.row(s, t)
+        if x.masked:
+            seen(ph, H, x.mask, s.first * H, rows, H, pm)
+        product(pm if x.masked else ph, 0, H, w, blocks, H, pp, 0, wide, rows, False)
+        for r in range(rows):
+            if x.normalised:
+                normalise_gates(pp, r * wide, x, first + r, GATES, H, keep)
+            _row_forward(pa, pb, ph, r * H, pp, r * wide, po, ps, x, first + r, H, keep)
+
+
+@njit(inline="always")
+def _pointers(a, weight, bias_n, h, out, saved, products, masked):
+    first = pointer(a), pointer(weight), pointer(bias_n), pointer(h)
+    return *first, pointer(out), pointer(saved), pointer(products), pointer(masked)
+
+
+@njit(error_model="numpy")
+def _row_forward(a, bias_n, h, at_h, p, at_p, out, saved, x, row, H, keep):
+    for j in range(0, H, lanes(a)):
+        left, g, o, k = H - j, row * 3 * H + j, row * H + j, row * 4 * H + j
+        reset = sigmoid(load(a, g, left) + load(p, at_p + j, left))
+        z = sigmoid(load(a, g + H, left) + load(p, at_p + H + j, left))
+        s = load(p, at_p + 2 * H + j, left) + load(bias_n, j, left)
+        n = tanh(load(a, g + 2 * H, left) + reset * s)
+        old = load(h, at_h + j, left)
+        new = n + z * (old - n)
+        if x.zoned:
+            new = new + kept(x.random, x.zoneout_h, o, left, x.kept_h, new) * (old - new)
+        store(h, at_h + j, left, new)
+        store(out, o, left, new)
+        if keep:
+            store(saved, k, left, reset)
+            store(saved, k + H, left, z)
+            store(saved, k + 2 * H, left, n)
+            store(saved, k + 3 * H, left, s)
+
+
+@njit(nogil=True, error_model="numpy", cache=True)
+def backward(steps, saved, out, h0, dout, dh, da, ds, weight_rz, weight_n, dproduct, extras, room):
+    """The same steps backwards.
+
+    Args:
+        steps, saved, out, extras: as in ``forward``.
+        h0: ``(B, H)`` the initial state.
+        dout: ``(N, H)`` ∂loss/∂out.
+        dh: ``(items, width)`` ∂loss/∂(final state) before, ∂loss/∂(initial state) after; padded to whole blocks.
+        da: ``(N, 3H)`` ∂loss/∂a, written.
+        ds: ``(N, H)`` ∂loss/∂s_n, written: with the first 2H of ``da``, the gradient of the recurrent side.
+        weight_rz, weight_n: the rows of ``W_hh`` for r and z, and for n, packed.
+        dproduct: ``(N, 3H)`` ∂loss/∂(h W_hh) where it is normalised, written.
+        room: with a mask, ``(items, width)``.
+    """
+    H, wide, blocks = h0.shape[1], dh.shape[1], len(weight_rz)
+    s, x = time.opened(steps), optional.opened(extras)
+    ps, po, p0, pdo, pdh = pointer(saved), pointer(out), pointer(h0), pointer(dout), pointer(dh)
+    pda, pds, w_rz, w_n, pdp, pr = (
+        pointer(da),
+        pointer(ds),
+        pointer(weight_rz),
+        pointer(weight_n),
+        pointer(dproduct),
+        pointer(room),
+    )
+    for index in range(s.T - 1, -1, -1):
+        t = time.at(s, index)
+        rows, first = time.count(s, t), time.row(s, t)
+        for r in range(rows):
+            before, row = time.row_before(s, t, r), first + r
+            old, at_old = (po, before * H) if before >= 0 else (p0, (s.first + r) * H)
+            _row_backward(ps, old, at_old, pdo, pdh, r * wide, pda, pds, x, row, H)
+            if x.normalised:
+                normalise_gate_backward(pda, row * 3 * H, x, row, 0, GATES, H, pdp)
+                normalise_gate_backward(pda, row * 3 * H + H, x, row, 1, GATES, H, pdp)
+                normalise_gate_backward(pds, row * H, x, row, 2, GATES, H, pdp)
+        to = pr if x.masked else pdh
+        d_rz, d_n, at_n, step_n = (pdp, pdp, 3 * first * H + 2 * H, 3 * H) if x.normalised else (pda, pds, first * H, H)
+        product(d_rz, 3 * first * H, 3 * H, w_rz, blocks, 2 * H, to, 0, wide, rows, not x.masked)
+        product(d_n, at_n, step_n, w_n, blocks, H, to, 0, wide, rows, True)
+        if x.masked:
+            add_masked(pdh, wide, x.mask, s.first * H, rows, H, pr)
+
+
+@njit(error_model="numpy")
+def _row_backward(saved, old, at_old, dout, dh, at_dh, da, ds, x, row, H):
+    for j in range(0, H, lanes(saved)):
+        left, g, o, k = H - j, row * 3 * H + j, row * H + j, row * 4 * H + j
+        dnew = load(dh, at_dh + j, left) + load(dout, o, left)
+        carry = dnew * 0.0
+        if x.zoned:
+            carry = kept(x.random, x.zoneout_h, o, left, x.kept_h, dnew) * dnew
+            dnew = dnew - carry
+        reset, z = load(saved, k, left), load(saved, k + H, left)
+        n, s = load(saved, k + 2 * H, left), load(saved, k + 3 * H, left)
+        dn = dnew * (1.0 - z) * (1.0 - n * n)
+        store(da, g, left, dn * s * reset * (1.0 - reset))
+        store(da, g + H, left, dnew * (load(old, at_old + j, left) - n) * z * (1.0 - z))
+        store(da, g + 2 * H, left, dn)
+        store(ds, o, left, dn * reset)
+        store(dh, at_dh + j, left, carry + dnew * z)

@@ -1,0 +1,265 @@
+"""Long short-term memory over a whole sequence; the twin of ``gatelab.cells.lstm``.
+
+    i  = σ(a_i + s_i + p_i ⊙ c)          s = h W_hh (normalised, where wanted)
+    f  = σ(a_f + s_f + p_f ⊙ c)          a = x W_ih + biases, computed for all steps beforehand
+    g  = tanh(a_g + s_g)                 p: peepholes, where there are any
+    c' = f ⊙ c + i ⊙ g
+    o  = σ(a_o + s_o + p_o ⊙ c')
+    h' = o ⊙ tanh(c')                    of the normalised c', where wanted
+
+Coupled, i = 1 − f, and there are three blocks of gates: f, g, o.
+
+B items, N rows of all steps, H hidden, G gates: 4, or 3 when coupled.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from gatelab.kernels import extras as optional
+from gatelab.kernels import steps as time
+from gatelab.kernels.activations import sigmoid, tanh
+from gatelab.kernels.extras import add_masked, kept, normalise_gate_backward, normalise_gates, seen
+from gatelab.kernels.norm import normalise, normalise_backward
+from gatelab.kernels.product import product
+from gatelab.kernels.simd import lanes, load, pointer, store
+
+
+@njit(nogil=True, error_model="numpy", cache=True)
+def forward(steps, a, weight, h, c, out, cells, saved, extras, products, masked, room, coupled, keep):
+    """All steps of some of the items.
+
+    Args:
+        steps: which.
+        a: ``(N, G·H)`` the input's side of the pre-activations.
+        weight: ``W_hh`` transposed and packed.
+        h, c: ``(items, H)`` the state, initial before and final after.
+        out: ``(N, H)`` h after every step, written.
+        cells: ``(N, H)`` c after every step, written where ``keep``.
+        saved: ``(N, G·H)`` the gates, written where ``keep``.
+        extras: normalisation, peepholes, masks and zoneout.
+        products, masked: room for ``(items, blocks · width)`` and, with a mask, ``(items, H)``.
+        room: ``(2, H)``.
+        coupled: i = 1 − f.
+    """
+    H, wide, blocks, gates = h.shape[1], products.shape[1], len(weight), 3 if coupled else 4
+    s, x = time.opened(steps), optional.opened(extras)
+    pa, w, ph, pc, po, pcs, ps = (
+        pointer(a),
+        pointer(weight),
+        pointer(h),
+        pointer(c),
+        pointer(out),
+        pointer(cells),
+        pointer(saved),
+    )
+    pp, pm, fresh = pointer(products), pointer(masked), pointer(room)
+    for index in range(s.T):
+        t = time.at(s, index)
+        rows, first = time.count(s, t), time.row(s, t)
+        if x.masked:
+            seen(ph, H, x.mask, s.first * H, rows, H, pm)
+        product(pm if x.masked else ph, 0, H, w, blocks, H, pp, 0, wide, rows, False)
+        for r in range(rows):
+            row = first + r
+            if x.normalised:
+                normalise_gates(pp, r * wide, x, row, gates, H, keep)
+            _write(pa, pc, r * H, pp, r * wide, ps, fresh, x, row * gates * H, H, coupled, keep)
+            shown = 0
+            if x.normalised_c:
+                shown = H
+                _normalise_c(fresh, x, H)
+            at_o = (gates - 1) * H
+            _show(pa, ph, pc, r * H, pp, r * wide + at_o, po, pcs, ps, fresh, shown, x, row, gates, H, keep)
+
+
+@njit(error_model="numpy")
+def _write(a, c, at_c, p, at_p, saved, fresh, x, at_row, H, coupled, keep):
+    """The gates that write, and the new c."""
+    at_f = 0 if coupled else H
+    for j in range(0, H, lanes(a)):
+        left, k = H - j, at_row + j
+        old = load(c, at_c + j, left)
+        zf = load(a, k + at_f, left) + load(p, at_p + at_f + j, left)
+        if x.peeping:
+            zf = zf + load(x.peephole, at_f + j, left) * old
+        f = sigmoid(zf)
+        if coupled:
+            i = 1.0 - f
+        else:
+            zi = load(a, k, left) + load(p, at_p + j, left)
+            if x.peeping:
+                zi = zi + load(x.peephole, j, left) * old
+            i = sigmoid(zi)
+        g = tanh(load(a, k + at_f + H, left) + load(p, at_p + at_f + H + j, left))
+        store(fresh, j, left, f * old + i * g)
+        if keep:
+            if not coupled:
+                store(saved, k, left, i)
+            store(saved, k + at_f, left, f)
+            store(saved, k + at_f + H, left, g)
+
+
+@njit(error_model="numpy")
+def _normalise_c(fresh, x, H):
+    """Behind the new c its normalised form x̂; gives back the factor that made it."""
+    for j in range(0, H, lanes(fresh)):
+        store(fresh, H + j, H - j, load(fresh, j, H - j))
+    return normalise(fresh, H, H)
+
+
+@njit(error_model="numpy")
+def _show(a, h, c, at_h, p, at_p, out, cells, saved, fresh, shown, x, row, gates, H, keep):
+    """The gate that shows, the new h, and zoneout of both states."""
+    at_o = (row * gates + gates - 1) * H
+    for j in range(0, H, lanes(a)):
+        left, n = H - j, row * H + j
+        new_c = load(fresh, j, left)
+        zo = load(a, at_o + j, left) + load(p, at_p + j, left)
+        if x.peeping:
+            zo = zo + load(x.peephole, (gates - 2) * H + j, left) * new_c
+        o = sigmoid(zo)
+        seen_c = load(fresh, shown + j, left)
+        if x.normalised_c:
+            seen_c = seen_c * load(x.gain_c, j, left) + load(x.bias_c, j, left)
+        new_h = o * tanh(seen_c)
+        if x.zoned:
+            old_h, old_c = load(h, at_h + j, left), load(c, at_h + j, left)
+            new_h = new_h + kept(x.random, x.zoneout_h, n, left, x.kept_h, o) * (old_h - new_h)
+            new_c = new_c + kept(x.random, x.zoneout_c, n, left, x.kept_c, o) * (old_c - new_c)
+        store(h, at_h + j, left, new_h)
+        store(c, at_h + j, left, new_c)
+        store(out, n, left, new_h)
+        if keep:
+            store(cells, n, left, new_c)
+            store(saved, at_o + j, left, o)
+
+
+@njit(nogil=True, error_model="numpy", cache=True)
+def backward(steps, saved, cells, c0, dout, dh, dc, da, weight, dproduct, dextras, extras, masked, room, coupled):
+    """The same steps backwards.
+
+    Args:
+        steps, saved, cells, extras, coupled: as in ``forward``.
+        c0: ``(B, H)`` the initial c.
+        dout: ``(N, H)`` ∂loss/∂out.
+        dh, dc: ``(items, width)`` ∂loss/∂(final state) before, ∂loss/∂(initial state) after; padded to whole blocks.
+        da: ``(N, G·H)`` ∂loss/∂a, written: the gradient of the recurrent side, too.
+        weight: ``W_hh`` packed.
+        dproduct: ``(N, G·H)`` ∂loss/∂(h W_hh) where it is normalised, written.
+        dextras: ``(5, H)`` ∂loss/∂ gain_c, bias_c and the peepholes in their order, added to.
+        masked: with a mask, room for ``(items, width)``.
+        room: ``(3, H)``.
+    """
+    H, wide, blocks, gates = c0.shape[1], dh.shape[1], len(weight), 3 if coupled else 4
+    s, x = time.opened(steps), optional.opened(extras)
+    ps, pcs, p0, pdo, pdh, pdc, pda = (
+        pointer(saved),
+        pointer(cells),
+        pointer(c0),
+        pointer(dout),
+        pointer(dh),
+        pointer(dc),
+        pointer(da),
+    )
+    w, pdp, pde, pr, fresh = pointer(weight), pointer(dproduct), pointer(dextras), pointer(masked), pointer(room)
+    for index in range(s.T - 1, -1, -1):
+        t = time.at(s, index)
+        rows, first = time.count(s, t), time.row(s, t)
+        for r in range(rows):
+            before, row = time.row_before(s, t, r), first + r
+            old, at_old = (pcs, before * H) if before >= 0 else (p0, (s.first + r) * H)
+            _renew(ps, row * gates * H, old, at_old, fresh, H, coupled)
+            shown, factor = 0, 1.0
+            if x.normalised_c:
+                shown, factor = H, _normalise_c(fresh, x, H)
+            _show_backward(ps, row * gates * H, pdo, pdh, r * wide, pda, fresh, shown, pde, x, row * H, H, gates)
+            if x.normalised_c:
+                normalise_backward(fresh, 2 * H, x.gain_c, 0, fresh, H, factor, H, fresh, 2 * H)
+            _write_backward(ps, old, at_old, pdc, r * wide, pda, fresh, pde, x, row, H, coupled)
+            if x.normalised:
+                for gate in range(gates):
+                    normalise_gate_backward(pda, (row * gates + gate) * H, x, row, gate, gates, H, pdp)
+        d, K = pdp if x.normalised else pda, gates * H
+        product(d, first * K, K, w, blocks, K, pr if x.masked else pdh, 0, wide, rows, not x.masked)
+        if x.masked:
+            add_masked(pdh, wide, x.mask, s.first * H, rows, H, pr)
+
+
+@njit(error_model="numpy")
+def _renew(saved, at_row, old, at_old, fresh, H, coupled):
+    """The new c as it was before zoneout and normalisation."""
+    at_f = 0 if coupled else H
+    for j in range(0, H, lanes(saved)):
+        left, k = H - j, at_row + j
+        f, g = load(saved, k + at_f, left), load(saved, k + at_f + H, left)
+        i = 1.0 - f if coupled else load(saved, k, left)
+        store(fresh, j, left, f * load(old, at_old + j, left) + i * g)
+
+
+@njit(error_model="numpy")
+def _show_backward(saved, at_row, dout, dh, at_dh, da, fresh, shown, dextras, x, at_out, H, gates):
+    """From ∂loss/∂h' to ∂loss/∂(pre-activation of o) and, behind the fresh c, ∂loss/∂(what tanh saw)."""
+    at_o = (gates - 1) * H
+    for j in range(0, H, lanes(saved)):
+        left, k = H - j, at_row + at_o + j
+        dnew = load(dh, at_dh + j, left) + load(dout, at_out + j, left)
+        carry = dnew * 0.0
+        if x.zoned:
+            carry = kept(x.random, x.zoneout_h, at_out + j, left, x.kept_h, dnew) * dnew
+            dnew = dnew - carry
+        o, normed = load(saved, k, left), load(fresh, shown + j, left)
+        seen_c = normed
+        if x.normalised_c:
+            seen_c = normed * load(x.gain_c, j, left) + load(x.bias_c, j, left)
+        tanh_c = tanh(seen_c)
+        dseen = dnew * o * (1.0 - tanh_c * tanh_c)
+        if x.normalised_c:
+            store(dextras, j, left, load(dextras, j, left) + dseen * normed)
+            store(dextras, H + j, left, load(dextras, H + j, left) + dseen)
+        store(fresh, 2 * H + j, left, dseen)
+        store(da, k, left, dnew * tanh_c * o * (1.0 - o))
+        store(dh, at_dh + j, left, carry)
+
+
+@njit(error_model="numpy")
+def _write_backward(saved, old, at_old, dc, at_dc, da, fresh, dextras, x, row, H, coupled):
+    """From ∂loss/∂c' to ∂loss/∂(the other pre-activations) and ∂loss/∂c."""
+    gates, at_f = (3, 0) if coupled else (4, H)
+    for j in range(0, H, lanes(saved)):
+        left, k = H - j, row * gates * H + j
+        dnew = load(dc, at_dc + j, left)
+        carry = dnew * 0.0
+        if x.zoned:
+            carry = kept(x.random, x.zoneout_c, row * H + j, left, x.kept_c, dnew) * dnew
+            dnew = dnew - carry
+        dnew = dnew + load(fresh, 2 * H + j, left)
+        dzo = load(da, k + (gates - 1) * H, left)
+        if x.peeping:
+            dnew = dnew + dzo * load(x.peephole, (gates - 2) * H + j, left)
+        f, g, c = load(saved, k + at_f, left), load(saved, k + at_f + H, left), load(old, at_old + j, left)
+        if coupled:
+            i = 1.0 - f
+            dzf = dnew * (c - g) * f * i
+            dzi = dzf * 0.0
+        else:
+            i = load(saved, k, left)
+            dzf = dnew * c * f * (1.0 - f)
+            dzi = dnew * g * i * (1.0 - i)
+            store(da, k, left, dzi)
+        store(da, k + at_f, left, dzf)
+        store(da, k + at_f + H, left, dnew * i * (1.0 - g * g))
+        dold = carry + dnew * f
+        if x.peeping:
+            dold = dold + dzf * load(x.peephole, at_f + j, left)
+            _add(dextras, 2 * H + at_f + j, left, dzf * c)
+            _add(dextras, gates * H + j, left, dzo * load(fresh, j, left))
+            if not coupled:
+                dold = dold + dzi * load(x.peephole, j, left)
+                _add(dextras, 2 * H + j, left, dzi * c)
+        store(dc, at_dc + j, left, dold)
+
+
+@njit(inline="always")
+def _add(sums, at, left, value):
+    store(sums, at, left, load(sums, at, left) + value)

@@ -1,0 +1,129 @@
+"""Layers by way of the kernels of ``gatelab.kernels``: which can, and how.
+
+``scan`` is the fast twin of ``open_loop.scan``. It projects the input of all steps at once and leaves what has to
+happen step after step to the operator of ``recurrence``.
+
+Not here: low precision, CUDA, ``torch.func`` transforms (which cannot see into an operator like this); ``supports``
+says no, and the layer takes another way.
+
+T time, B batch, I input, H hidden, G gates, N rows of all steps together.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+from torch.nn.utils.rnn import PackedSequence
+
+from gatelab.nn.extras import EXTRAS, Noise, Weights
+from gatelab.nn.packing import State
+from gatelab.nn.recurrence import recurrence
+
+if TYPE_CHECKING:
+    from gatelab.nn.layers import Recurrent
+
+CELLS = ("rnn", "rnn_relu", "lstm", "lstm_coupled", "gru")
+"""The cells that have kernels."""
+_BEYOND = ("batch_norm",)  # extras that couple the items of a batch, which the kernels take one by one
+
+
+# ---- who computes --------------------------------------------------------------------------------------------------
+
+
+def supports(layer: Recurrent, rows: Tensor) -> bool:
+    """Whether ``scan`` computes ``layer`` for ``rows (N, I)``; without Numba it computes nothing."""
+    return _has_kernel(layer) and _readable(rows) and _numba()
+
+
+def prefers_torch(layer: Recurrent, input: Tensor | PackedSequence) -> bool:
+    """Whether torch's own code is the better way for a plain layer: there is no kernel, or oneDNN is as fast.
+
+    The rule for the LSTM is a measured one (``docs/benchmarks.md``).
+    """
+    rows = input.data if isinstance(input, PackedSequence) else input
+    return not supports(layer, rows)
+
+
+def _has_kernel(layer: Recurrent) -> bool:
+    return layer.cell in CELLS and not layer.proj_size and not any(getattr(layer, name) for name in _BEYOND)
+
+
+def _readable(rows: Tensor) -> bool:
+    if rows.device.type != "cpu" or rows.dtype not in (torch.float32, torch.float64) or not rows.numel():
+        return False
+    if torch.compiler.is_compiling():
+        return True
+    return not (torch.is_autocast_enabled("cpu") or torch._C._are_functorch_transforms_active())
+
+
+_said: set[str] = set()
+
+
+def _numba() -> bool:
+    if importlib.util.find_spec("numba") is not None:
+        return True
+    _say("gatelab: without Numba the recurrent layers run several times slower; pip install numba")
+    return False
+
+
+def _say(text: str) -> None:
+    """One line to standard error, once in a process."""
+    if text not in _said:
+        _said.add(text)
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+# ---- the twin of open_loop.scan --------------------------------------------------------------------------------------
+
+
+def scan(
+    layer: Recurrent,
+    w: Weights,
+    noise: Noise,
+    rows: Tensor,
+    batch_sizes: Tensor | None,
+    state: State,
+    reverse: bool,
+) -> tuple[Tensor, State]:
+    """One stacked layer over all steps in one direction; arguments and result as in ``open_loop.scan``."""
+    a, bias_n = _input_side(layer, w, noise, rows, batch_sizes, len(state[0]))  # (N, G·H), (H,)
+    c = state[1] if len(state) > 1 else None
+    learned = (a, w.weight_hh, bias_n, state[0], c, w.norm_hh, w.norm_c, w.norm_c_bias, w.peephole)
+    keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in learned)
+    masks = (noise.recurrent, *_zoneout(noise))
+    result = recurrence(layer.cell, reverse, keep, _offsets(batch_sizes), *learned, *masks)
+    return result[0], result[1 : 1 + len(state)]
+
+
+def _offsets(batch_sizes: Tensor | None) -> Tensor | None:
+    """The first row of each step, and N: ``(T + 1,)`` int64; None for a dense batch."""
+    return None if batch_sizes is None else torch.nn.functional.pad(batch_sizes.cumsum(0), (1, 0))
+
+
+def _input_side(
+    layer: Recurrent, w: Weights, noise: Noise, rows: Tensor, batch_sizes: Tensor | None, B: int
+) -> tuple[Tensor, Tensor | None]:
+    """The input's side of all pre-activations ``(N, G·H)``, every bias in it that can be; the GRU's other one."""
+    H, bias, bias_n = layer.hidden_size, w.bias_ih, None
+    if w.bias_ih is not None and w.bias_hh is not None:
+        reached = w.bias_hh
+        if layer.cell == "gru":
+            reached, bias_n = torch.nn.functional.pad(w.bias_hh[: 2 * H], (0, H)), w.bias_hh[2 * H :]
+        bias = w.bias_ih + reached  # (G·H,)
+    for extra in layer.extras:
+        rows = extra.inputs(noise, rows, batch_sizes, B)
+    if w.norm_ih is None:
+        return linear(rows, w.weight_ih, bias), bias_n
+    product = EXTRAS["layer_norm"].projected(layer, w, linear(rows, w.weight_ih), [])  # (N, G·H)
+    return product if bias is None else product + bias, bias_n
+
+
+def _zoneout(noise: Noise) -> tuple[Tensor | None, Tensor | None, float, float]:
+    masks = [k if isinstance(k, Tensor) else None for k in (noise.zoneout_h, noise.zoneout_c)]
+    shares = [0.0 if isinstance(k, Tensor) else float(k) for k in (noise.zoneout_h, noise.zoneout_c)]
+    return masks[0], masks[1], shares[0], shares[1]
