@@ -24,6 +24,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 CELLS = ("gru", "rnn", "lstm")
 UNITS = {"s": 1.0, "ms": 1e3, "µs": 1e6}
 QUICK_SECONDS = 0.5
+LIMIT = "limit"
+"""The figure that holds the machine's multiply rate."""
 
 
 class Shape(NamedTuple):
@@ -164,7 +166,7 @@ class Race:
             return
         rates = {name: self.flops / float(np.median(seconds)) / 1e9 for name, seconds in times.items()}
         first = next(iter(rates))
-        yield Figure("limit", limit, "GFLOP/s")
+        yield Figure(LIMIT, limit, "GFLOP/s")
         yield Figure(first, rates[first], "GFLOP/s")
         for name, rate in rates.items():
             yield Figure(name, 100 * rate / limit, "% of limit", bound=self.share if name == first else None)

@@ -18,8 +18,9 @@ import torch
 
 from gatelab.core.versions import versions
 
+LARGE = (8192, 8192, 8192)
 PRODUCTS = ((512, 512, 512), (1024, 1024, 1024), (2048, 2048, 2048), (1024, 2048, 512), (3200, 512, 192))
-"""Sizes (M, N, K) of the products that the multiply rate is the best of."""
+"""Sizes (M, N, K) of the products that the multiply rate is the best of; on a GPU also ``LARGE``."""
 LIBRARIES = ("torch", "numpy", "numba", "onnxruntime")
 IDLE_LOAD = 0.3
 """A load average below which nobody else computes."""
@@ -36,7 +37,7 @@ def multiply_rate(device: torch.device, dtype: torch.dtype, seconds: float = 0.1
         seconds: time for all products together.
     """
     best = 0.0
-    for M, N, K in PRODUCTS:
+    for M, N, K in (*PRODUCTS, LARGE) if device.type == "cuda" else PRODUCTS:
         a = torch.randn(M, K, device=device).to(dtype)  # (M, K)
         b = torch.randn(K, N, device=device).to(dtype)  # (K, N)
         out = torch.mm(a, b)  # (M, N)
@@ -67,7 +68,7 @@ def describe(device: torch.device) -> dict[str, Any]:
         "load": load(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "system": platform.platform(),
-        "versions": versions(*LIBRARIES),
+        "versions": versions(*LIBRARIES) | ({"cudnn": torch.backends.cudnn.version()} if device.type == "cuda" else {}),
         "environment": {name: value for name, value in sorted(settings.items()) if not name.endswith("_DIR")},
         "date": datetime.now(UTC).date().isoformat(),
     }

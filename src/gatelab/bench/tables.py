@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from gatelab.bench.figures import Figure, Row
-from gatelab.bench.harness import Report, Suite
+from gatelab.bench.harness import LIMIT, Report, Suite
 from gatelab.report.text import number
 
 METHOD = (
@@ -31,8 +31,9 @@ def cells(rows: Sequence[Row]) -> Iterator[list[str]]:
 
 
 def _columns(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """Name and unit of every figure, in order of first appearance."""
-    return list(dict.fromkeys((figure.name, figure.unit) for row in rows for figure in row.figures))
+    """Name and unit of every figure, in order of first appearance; the limit, much the same everywhere, has a line."""
+    named = dict.fromkeys((figure.name, figure.unit) for row in rows for figure in row.figures)
+    return [column for column in named if column[0] != LIMIT]
 
 
 def shown(figure: Figure) -> str:
@@ -53,6 +54,7 @@ def about(report: Report) -> list[str]:
     found, settings = report.environment, report.settings
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     threads = f"{settings.threads} thread" + ("s" if settings.threads > 1 else "")
+    limits = [figure.value for row in report.rows if (figure := row.figure(LIMIT)) is not None]
     pools = ", ".join(f"{name}={value}" for name, value in found["environment"].items())
     return [
         f"{found['cpu']}, {found['cores']} cores, load {found['load']} at the start",
@@ -60,6 +62,7 @@ def about(report: Report) -> list[str]:
         *([found["device"]] if found["device"] != "cpu" else []),
         f"{settings.dtype}, {threads} unless said, {settings.seconds:g} s a case" + (f", {pools}" if pools else ""),
         versions,
+        *([f"limit {number(min(limits), 3)} to {number(max(limits), 3)} GFLOP/s"] if limits else []),
     ]
 
 
