@@ -10,9 +10,9 @@ from typing import Any
 from tyro.conf import Positional
 
 from gatelab.cli.console import out, say_json
-from gatelab.cli.parsing import parse_groups
+from gatelab.cli.parsing import Group, parse_groups
 from gatelab.cli.tasks import remember_source, take_task, task_group
-from gatelab.core.config import ModelConfig
+from gatelab.core.config import LayerExtras, ModelConfig
 from gatelab.core.errors import RunError
 
 _TEXT = "Compares cells at equal budgets, with several seeds, beside simple baselines, and keeps the best model."
@@ -29,7 +29,7 @@ class Options:
     data: Positional[str]
     """File, or the name of a data set (gatelab data list)."""
     cells: tuple[str, ...] = ("rnn", "lstm", "gru")
-    """Cells to compare; also gru_reset_before."""
+    """Cells to compare; also rnn_relu, lstm_coupled, gru_reset_before, min_gru, min_lstm."""
     seeds: int | None = None
     """Seeds of each cell; none: 5 (with --budget quick 3, full 10)."""
     budget: str = "standard"
@@ -65,16 +65,17 @@ def main(argv: Sequence[str]) -> int:
     if taken is None:
         return 0
     task, words = taken
-    options, (config,) = parse_groups(
-        Options, [task_group(task)], words, command=f"compare {task}", description=_TEXT, examples=_EXAMPLES
+    groups = [task_group(task), Group("layer", LayerExtras, "What the layers of every cell do beyond the plain cell.")]
+    options, (config, extras) = parse_groups(
+        Options, groups, words, command=f"compare {task}", description=_TEXT, examples=_EXAMPLES
     )
-    return _compare(task, options, config, shlex.join(["gatelab", "compare", *argv]))
+    return _compare(task, options, config, extras, shlex.join(["gatelab", "compare", *argv]))
 
 
-def _compare(task: str, options: Options, config: Any, command: str) -> int:
+def _compare(task: str, options: Options, config: Any, extras: LayerExtras, command: str) -> int:
     from gatelab.studies.compare import compare
 
-    common = ModelConfig(num_layers=options.layers, dropout=options.dropout)
+    common = ModelConfig(num_layers=options.layers, dropout=options.dropout, **vars(extras))
     own = ("json", "layers", "dropout")
     values = {name: value for name, value in vars(options).items() if name not in own}
     comparison = compare(task, **values, model=common, config=config, quiet=False, command=command)

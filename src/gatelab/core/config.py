@@ -18,23 +18,9 @@ Config = TypeVar("Config")
 
 
 @dataclass(frozen=True)
-class ModelConfig:
-    """The recurrent network inside a task's model."""
+class LayerExtras:
+    """What every layer may do beyond its plain cell; gatelab.nn.extras has the equations."""
 
-    cell: str = "gru"
-    """Recurrent cell: rnn, lstm or gru."""
-    hidden_size: int = 32
-    """Units in each layer (H)."""
-    num_layers: int = 1
-    """Layers stacked on one another (L)."""
-    dropout: float = 0.0
-    """Dropout between layers and before the head, in [0, 1)."""
-    bidirectional: bool = False
-    """Also read each sequence backwards, where the task allows it."""
-    reset_after: bool = True
-    """GRU: apply the reset gate after the multiplication (torch, cuDNN); no: before it (Cho et al. 2014)."""
-    init: str = "torch"
-    """Initialisation by name: see gatelab.cells.init."""
     layer_norm: bool = False
     """Normalise what every weight matrix gives, gate by gate, and the LSTM's cell (Ba et al. 2016)."""
     batch_norm: bool = False
@@ -47,18 +33,52 @@ class ModelConfig:
     """Probability that a unit keeps its old value in a step (Krueger et al. 2017), in [0, 1)."""
     peephole: bool = False
     """LSTM: gates see the cell (Gers & Schmidhuber 2000)."""
-    coupled: bool = False
-    """LSTM: input gate tied to the forget gate, i = 1 − f (Greff et al. 2017)."""
     learn_initial_state: bool = False
     """Learn the state that a sequence begins from; no: zeros."""
 
     def __post_init__(self) -> None:
-        require(self.hidden_size >= 1, "hidden_size", "at least 1", self.hidden_size)
-        require(self.num_layers >= 1, "num_layers", "at least 1", self.num_layers)
-        for name in ("dropout", "input_dropout", "recurrent_dropout", "zoneout"):
+        for name in ("input_dropout", "recurrent_dropout", "zoneout"):
             require(0.0 <= getattr(self, name) < 1.0, name, "at least 0 and below 1", getattr(self, name))
         both = self.layer_norm and self.batch_norm
         require(not both, "batch_norm", "one of --layer-norm and --batch-norm", self.batch_norm)
+
+
+@dataclass(frozen=True)
+class _Network:
+    """Cells, sizes and start."""
+
+    cell: str = "gru"
+    """Recurrent cell: rnn, lstm or gru; also rnn_relu, lstm_coupled, gru_reset_before, min_gru, min_lstm."""
+    hidden_size: int = 32
+    """Units in each layer (H)."""
+    num_layers: int = 1
+    """Layers stacked on one another (L)."""
+    dropout: float = 0.0
+    """Dropout between layers and before the head, in [0, 1)."""
+    bidirectional: bool = False
+    """Also read each sequence backwards, where the task allows it."""
+    reset_after: bool = True
+    """GRU: apply the reset gate after the multiplication (torch, cuDNN); no: before it (Cho et al. 2014)."""
+    coupled: bool = False
+    """LSTM: input gate tied to the forget gate, i = 1 − f (Greff et al. 2017)."""
+    init: str = "torch"
+    """Initialisation by name: see gatelab.cells.init."""
+
+
+@dataclass(frozen=True)
+class ModelConfig(LayerExtras, _Network):  # the last base's fields come first
+    """The recurrent network inside a task's model."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.hidden_size >= 1, "hidden_size", "at least 1", self.hidden_size)
+        require(self.num_layers >= 1, "num_layers", "at least 1", self.num_layers)
+        require(0.0 <= self.dropout < 1.0, "dropout", "at least 0 and below 1", self.dropout)
+
+    def without_extras(self) -> ModelConfig:
+        """The same network of plain cells."""
+        usual = {field.name: field.default for field in dataclasses.fields(LayerExtras)}
+        return dataclasses.replace(self, **usual)
 
 
 @dataclass(frozen=True)

@@ -220,7 +220,8 @@ class _BatchNorm(_Norm):
 
     In training, every unit's product is normalised over the batch, with statistics of each time step's own. Population
     means and variances of each step are kept for evaluation (moving averages, momentum 0.1); steps beyond those seen in
-    training use the last step's. At a step with a single sequence left, the population's are used in training too.
+    training use the last step's. For a single sequence, or one that is left alone, the population's are used in
+    training too.
 
     The items of a training batch act on one another here: padding is inert, batch mates are not.
     """
@@ -239,11 +240,9 @@ class _BatchNorm(_Norm):
             getattr(layer, f"statistics_{name}").reset()
 
     def noise(self, layer: Recurrent, w: Weights, rows: Tensor, state: State) -> Mapping[str, Any]:
-        if layer.training and len(state[0]) < 2:
-            fix = "give at least two sequences, or call .eval() to use the statistics of training"
-            raise InputError(
-                "batch_norm in training needs a batch", expected="B of 2 or more", got=len(state[0]), fix=fix
-            )
+        if layer.training and len(state[0]) < 2 and not w.statistics.seen:
+            fix = "train with two sequences or more in a batch"
+            raise InputError("batch_norm has no statistics yet", expected="a batch", got="one sequence", fix=fix)
         w.statistics.begin()
         return {}
 

@@ -41,6 +41,11 @@ class StepStatistics(nn.Module):
         """The same statistics for a scan whose step 0 is step ``first``."""
         return StatisticsFrom(self, first)
 
+    @property
+    def seen(self) -> int:
+        """How many steps there are statistics of (S)."""
+        return len(getattr(self, f"mean_{self._keys[0]}"))
+
     def begin(self) -> None:
         """Called before a pass."""
         self._noted.clear()

@@ -119,8 +119,10 @@ class Sizes:
         """A number of parameters that all basic cells can meet, close to the reference cell at ``hidden_size``.
 
         Whole units make coarse steps, so the reference may move by up to a quarter to where the others fit. Always
-        the same three cells, whatever is compared: a cell that is added later must not move the others.
+        the same three cells in their plain form, whatever is compared: a cell that is added later must not move the
+        others.
         """
+        base = base.without_extras()
         near = sorted(range(max(hidden_size * 3 // 4, 1), hidden_size * 5 // 4 + 1), key=lambda h: abs(h - hidden_size))
         best, least = 0, float("inf")
         for size in near:
