@@ -7,11 +7,11 @@ import torch
 
 import gatelab.nn as gnn
 from gatelab.bench import harness, machine
-from gatelab.bench.figures import Bound, Goal, geometric_mean
+from gatelab.bench.figures import Bound, Figure, Goal, geometric_mean
 from gatelab.bench.harness import Bench, Case, Race, Ratio, Settings, Shape, Suite, run
 from gatelab.bench.timing import Contender
 from gatelab.bench.work import forward, sequences, training
-from gatelab.core.errors import InputError
+from gatelab.core.errors import GatelabError, InputError
 
 TOY = Settings(seconds=0.0, cells=("gru",))
 SHAPE = Shape(2, 4, 3, 5)
@@ -113,6 +113,27 @@ def test_a_run_changes_no_stream_and_no_threads():
     run([suite(lambda bench: twins(bench, "forward"))], Settings(seconds=0.0, cells=("gru",), threads=2))
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_what_cannot_be_measured_is_a_problem_of_its_row_alone():
+    def measure(bench):
+        raise GatelabError("the process failed", got="no memory")
+
+    cases = [Case("bad", "gru", measure), Case("good", "gru", lambda bench: [Figure("x", 1.0)])]
+    bad, good = run([Suite("toy", "a toy", lambda settings: cases)], TOY).rows
+    assert "no memory" in bad.problem
+    assert good.figure("x").value == 1.0
+
+
+def test_ctrl_c_keeps_what_was_measured():
+    def interrupt(bench):
+        raise KeyboardInterrupt
+
+    cases = [Case("first", "gru", lambda bench: [Figure("x", 1.0)]), Case("second", "gru", interrupt)]
+    report = run([Suite("toy", "a toy", lambda settings: cases)], TOY)
+    assert [row.case for row in report.rows] == ["first"]
+    assert report.stopped
+    assert report.notes[-1] == "stopped after 1 of 2 cases"
 
 
 def test_the_listener_hears_of_every_case():

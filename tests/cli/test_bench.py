@@ -8,7 +8,6 @@ import pytest
 
 from gatelab.bench import SUITES, harness, machine
 from gatelab.cli.main import main
-from gatelab.core.errors import GatelabError
 
 TOY = ["--seconds", "0", "--shape", "2x5x3x4", "--cell", "gru"]
 
@@ -75,6 +74,7 @@ def test_work_that_differs_has_no_time_and_code_1(monkeypatch, capsys):
         (["train", "--device", "tpu"], "cpu, cuda or cuda:N"),
         (["stream", "--device", "cuda"], "stream does not run on cuda"),
         (["train", "--dtype", "int8"], "float32, bfloat16"),
+        (["train", "--out", "/proc/nothing/bench.json"], "/proc/nothing"),
     ],
 )
 def test_bad_input_is_refused_in_words(words, said, capsys):
@@ -90,5 +90,17 @@ def test_help_has_examples(capsys):
     assert "gatelab bench --quick" in capsys.readouterr().out
 
 
-def test_errors_are_for_people():
-    assert issubclass(harness.UnequalError, GatelabError)
+def test_ctrl_c_shows_what_there_is(monkeypatch, tmp_path, capsys):
+    calls = []
+
+    def interrupt(*arguments):
+        if calls:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return original(*arguments)
+
+    original = harness.measured
+    monkeypatch.setattr(harness, "measured", interrupt)
+    assert main(["bench", "train", "forward", *TOY, "--out", str(tmp_path / "bench.json")]) == 130
+    assert "stopped after 1 of 2 cases" in capsys.readouterr().out
+    assert len(json.loads((tmp_path / "bench.json").read_text())["rows"]) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from gatelab.bench import machine
-from gatelab.bench.equality import UnequalError, check_equal
+from gatelab.bench.equality import check_equal
 from gatelab.bench.figures import Bound, Figure, Goal, Row, ratio
 from gatelab.bench.timing import Contender, alternate
 from gatelab.core.config import require
-from gatelab.core.errors import InputError
+from gatelab.core.errors import GatelabError, InputError
 from gatelab.training.devices import find_device, own_streams
 from gatelab.training.threads import use_threads
 
@@ -187,6 +187,8 @@ class Report:
     goals: tuple[tuple[str, Figure], ...] = ()
     """What was asked of whole suites: the suite's name, and the figure."""
     notes: tuple[str, ...] = ()
+    stopped: bool = False
+    """Whether Ctrl-C ended the run before its last case."""
 
     @property
     def problems(self) -> list[str]:
@@ -231,7 +233,7 @@ def plan(suites: Sequence[Suite], settings: Settings) -> list[tuple[Suite, Case]
 
 
 def run(suites: Sequence[Suite], settings: Settings, listener: Listener = lambda *_: None) -> Report:
-    """Measures the suites, one case after the other.
+    """Measures the suites, one case after the other; after Ctrl-C, what there is.
 
     Raises:
         InputError: no such device, or a suite that it cannot run.
@@ -241,23 +243,27 @@ def run(suites: Sequence[Suite], settings: Settings, listener: Listener = lambda
     bench = Bench(settings, device, DTYPES[settings.dtype])
     environment = machine.describe(device) | {"threads": settings.threads}
     rows: list[Row] = []
+    said = list(notes(suites, environment))
     with own_streams(device), use_threads(settings.threads):
-        for suite, case in planned:
-            listener(suite.name, case.name, len(rows), len(planned))
-            row = measured(suite, case, bench)
-            rows.append(row if settings.judged else row.without_bounds())
+        try:
+            for suite, case in planned:
+                listener(suite.name, case.name, len(rows), len(planned))
+                row = measured(suite, case, bench)
+                rows.append(row if settings.judged else row.without_bounds())
+        except KeyboardInterrupt:  # what was measured may have taken long
+            said.append(f"stopped after {len(rows)} of {len(planned)} cases")
     goals = [(suite.name, figure) for suite in suites if settings.judged for figure in reached(suite, rows)]
-    return Report(environment, settings, tuple(rows), tuple(goals), tuple(notes(suites, environment)))
+    return Report(environment, settings, tuple(rows), tuple(goals), tuple(said), stopped=len(rows) < len(planned))
 
 
 def measured(suite: Suite, case: Case, bench: Bench) -> Row:
-    """The row of a case; without a time where its contenders differ."""
+    """The row of a case; without a time where its contenders differ, or cannot do it."""
     row = Row(suite.name, case.name, case.cell)
     torch.manual_seed(0)
     try:
-        return Row(row.suite, row.case, row.cell, tuple(case.measure(bench)))
-    except UnequalError as error:
-        return Row(row.suite, row.case, row.cell, problem=str(error))
+        return replace(row, figures=tuple(case.measure(bench)))
+    except GatelabError as error:
+        return replace(row, problem=str(error))
 
 
 def reached(suite: Suite, rows: Sequence[Row]) -> list[Figure]:

@@ -14,7 +14,7 @@ from tyro.conf import Positional
 from gatelab.bench import SUITES
 from gatelab.cli.console import err, note, say, say_json, say_table
 from gatelab.cli.parsing import parse_groups
-from gatelab.core.files import finite, write_json, write_text
+from gatelab.core.files import finite, writable_folder, write_json, write_text
 from gatelab.report.text import duration
 
 if TYPE_CHECKING:
@@ -55,10 +55,10 @@ class Options:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs ``gatelab bench`` with ``argv``; the exit code is 1 where a result was wrong.
+    """Runs ``gatelab bench`` with ``argv``; the exit code is 1 where a result was wrong, 130 after Ctrl-C.
 
     Raises:
-        InputError: no such suite, cell, shape or device.
+        InputError: no such suite, cell, shape or device, or a file that cannot be written.
     """
     options, _ = parse_groups(Options, (), argv, command="bench", description=_TEXT, examples=_EXAMPLES)
     for name in options.suites:
@@ -70,10 +70,13 @@ def main(argv: Sequence[str]) -> int:
     chosen = [SUITES[name] for name in options.suites or SUITES]
     if not options.suites:
         chosen = [suite for suite in chosen if settings.device.partition(":")[0] in suite.devices]
+    for file in (options.out, options.markdown):
+        if file is not None:
+            writable_folder(file.parent)  # not found out after half an hour
     report = _run(chosen, settings)
     _write(report, chosen, options, shlex.join(["gatelab", "bench", *argv]))
     say_json(finite(report.to_dict())) if options.json else _show(report, chosen)
-    return 1 if report.problems else 0
+    return 130 if report.stopped else 1 if report.problems else 0
 
 
 def _settings(options: Options) -> Settings:
