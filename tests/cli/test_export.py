@@ -35,7 +35,7 @@ def trained(tmp_path_factory) -> Path:
         patch.chdir(folder)
         patch.setattr(statespace, "affordable", lambda windows: False)
         assert main([*FIT, "--out", "run"]) == 0
-        assert main([*FIT, "--out", "normed", "--layer-norm"]) == 0
+        assert main([*FIT, "--out", "normed", "--batch-norm"]) == 0
     return folder
 
 
@@ -119,7 +119,7 @@ def test_bad_words_are_refused_before_anything_is_written(capsys):
     assert "not the folder of a model" in refused(capsys, "export", "empty", "--onnx", "a.onnx")
     assert "ends in .onnx" in refused(capsys, "export", "run", "--onnx", "a.pt")
     assert "add --int8" in refused(capsys, "export", "run", "short.csv", "--onnx", "a.onnx")
-    assert "layer_norm" in refused(capsys, "export", "normed", "--onnx", "a.onnx")
+    assert "batch_norm" in refused(capsys, "export", "normed", "--onnx", "a.onnx")
 
 
 def test_a_missing_library_is_named_with_its_command(capsys, monkeypatch):
@@ -133,7 +133,7 @@ def test_a_missing_library_is_named_with_its_command(capsys, monkeypatch):
 def test_a_file_that_is_there_is_replaced_only_by_one_that_was_checked(capsys, monkeypatch):
     said(capsys, "export", "run", "--onnx", "load.onnx")
     before = Path("load.onnx").read_bytes()
-    monkeypatch.setattr(proof, "TOLERANCE", 0.0)
+    monkeypatch.setattr(proof.Export, "tolerance", 0.0)
     assert main(["export", "run", "--onnx", "load.onnx", "--int8"]) == 2
     assert "not written" in capsys.readouterr().err
     assert Path("load.onnx").read_bytes() == before

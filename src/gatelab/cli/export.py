@@ -103,7 +103,7 @@ def _judge(loaded: Loaded, options: Options, folder: Path) -> tuple[Task, Part]:
 
 def _written(export: Export, options: Options) -> dict[str, Any]:
     """Writes the file, and gives what there is to say about it."""
-    from gatelab.nn.onnx import TOLERANCE, latency
+    from gatelab.nn.onnx import latency
 
     difference = export.save(options.onnx)
     metadata = {entry.key: json.loads(entry.value) for entry in export.model.metadata_props}
@@ -115,7 +115,7 @@ def _written(export: Export, options: Options) -> dict[str, Any]:
         "inputs": metadata["inputs"],
         "outputs": metadata["outputs"],
         "difference": difference,
-        "tolerance": TOLERANCE,
+        "tolerance": export.tolerance,
         "torch_ms": 1e3 * torch_seconds,
         "onnxruntime_ms": 1e3 * runtime_seconds,
     }
@@ -131,7 +131,7 @@ def _show(found: dict[str, Any]) -> None:
         "",
         f"file     {found['file']}, {found['bytes']:,} bytes, opset {found['opset']}",
         f"checked  onnxruntime differs from torch by {found['difference']:.1e} of the output's scale at most "
-        f"({found['tolerance']:g} is allowed)",
+        f"({found['tolerance']:.0e} is allowed)",
         f"speed    one item, one thread: torch {found['torch_ms']:.3f} ms (the network alone), "
         f"onnxruntime {found['onnxruntime_ms']:.3f} ms (all of the graph)",
     )

@@ -2,18 +2,18 @@
 
 from gatelab.nn.onnx.graph import Graph
 from gatelab.nn.onnx.int8 import quantised, rounded
-from gatelab.nn.onnx.layers import export, recurrent, require_node
-from gatelab.nn.onnx.proof import TOLERANCE, Export, Sample, latency
+from gatelab.nn.onnx.layers import export, recurrent, require_known
+from gatelab.nn.onnx.proof import Export, Sample, deviation, latency
 
 __all__ = [
-    "TOLERANCE",
     "Export",
     "Graph",
     "Sample",
+    "deviation",
     "export",
     "latency",
     "quantised",
     "recurrent",
-    "require_node",
+    "require_known",
     "rounded",
 ]

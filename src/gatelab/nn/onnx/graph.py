@@ -38,11 +38,11 @@ def array(tensor: Tensor) -> Array:
 
 
 class Graph:
-    """A graph under construction."""
+    """A graph under construction. In a graph inside another one, ``prefix`` keeps the names apart."""
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, prefix: str = ""):
         self._onnx = extra("onnx")
-        self._name = name
+        self._name, self.prefix = name, prefix
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
         self._ports: dict[str, list[tuple[Any, str]]] = {"inputs": [], "outputs": []}  # (value info, what it is)
@@ -59,7 +59,7 @@ class Graph:
 
     def constant(self, values: Any, dtype: Any = None) -> str:
         """A constant, such as a weight."""
-        name = f"constant_{len(self._constants)}"
+        name = f"{self.prefix}constant_{len(self._constants)}"
         self._constants.append(self._onnx.numpy_helper.from_array(np.array(values, dtype), name))
         return name
 
@@ -69,8 +69,9 @@ class Graph:
 
     def nodes(self, op: str, *inputs: str, outputs: int, **attributes: Any) -> list[str]:
         """The outputs of a new node."""
-        names = [f"{op}_{len(self._nodes)}" + (f"_{index}" if outputs > 1 else "") for index in range(outputs)]
-        self._nodes.append(self._onnx.helper.make_node(op, list(inputs), names, name=names[0], **attributes))
+        name = f"{self.prefix}{op}_{len(self._nodes)}"
+        names = [f"{name}_{index}" for index in range(outputs)] if outputs > 1 else [name]
+        self._nodes.append(self._onnx.helper.make_node(op, list(inputs), names, name=name, **attributes))
         return names
 
     def cast(self, value: str, dtype: Any) -> str:
@@ -95,6 +96,11 @@ class Graph:
         bias = [] if layer.bias is None else [self.constant(array(layer.bias))]
         return self.node("Gemm", value, self.constant(array(layer.weight)), *bias, transB=1)
 
+    def proto(self) -> Any:
+        """The graph as ``onnx.GraphProto``, to stand inside a node."""
+        inputs, outputs = ([port for port, _ in ports] for ports in self._ports.values())
+        return self._onnx.helper.make_graph(self._nodes, self._name, inputs, outputs, self._constants)
+
     def model(self, metadata: Mapping[str, Any]) -> Any:
         """The finished ``onnx.ModelProto``; its metadata describes inputs and outputs, and holds ``metadata`` as JSON.
 
@@ -102,10 +108,8 @@ class Graph:
             InputError: onnx finds the graph wrong.
         """
         helper = self._onnx.helper
-        ports = {side: [port for port, _ in ports] for side, ports in self._ports.items()}
-        graph = helper.make_graph(self._nodes, self._name, ports["inputs"], ports["outputs"], self._constants)
         opset = helper.make_opsetid("", OPSET)
-        model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="gatelab")
+        model = helper.make_model(self.proto(), opset_imports=[opset], ir_version=IR_VERSION, producer_name="gatelab")
         model.producer_version = gatelab.__version__
         described = {side: [self._described(*port) for port in ports] for side, ports in self._ports.items()}
         helper.set_model_props(model, {k: json.dumps(v) for k, v in {**described, **metadata}.items()})

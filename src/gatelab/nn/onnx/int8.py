@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gatelab.cells.sequence import layer_names
 from gatelab.nn.layers import Recurrent
 from gatelab.nn.onnx.graph import extra
 from gatelab.nn.onnx.proof import Export
@@ -45,9 +44,7 @@ def quantised(export: Export) -> Export:
     onnx = extra("onnx")
     model = copy.deepcopy(export.model)
     graph = model.graph
-    names = {
-        node.input[place] for node in graph.node for place in _MATRICES.get(node.op_type, ()) if len(node.input) > place
-    }
+    names = _matrix_names(graph)
     nodes: list[Any] = []
     for tensor in [tensor for tensor in graph.initializer if tensor.name in names]:
         graph.initializer.remove(tensor)
@@ -61,13 +58,23 @@ def quantised(export: Export) -> Export:
     return replace(export, model=model)
 
 
+def _matrix_names(graph: Any) -> set[str]:
+    """Names of the values that nodes take weight matrices from, in the graph and in graphs inside its nodes."""
+    names: set[str] = set()
+    for node in graph.node:
+        names |= {node.input[place] for place in _MATRICES.get(node.op_type, ())}
+        for attribute in node.attribute:
+            names |= _matrix_names(attribute.g) if attribute.HasField("g") else set()
+    return names
+
+
 def _matrices(module: nn.Module) -> list[Tensor]:
     if isinstance(module, nn.Linear):
         return [module.weight]
     if not isinstance(module, Recurrent):
         return []
-    names = [name for group in layer_names(module.num_layers, module.bidirectional) for name in group]
-    return [getattr(module, f"{key}_{name}") for name in names for key in ("weight_ih", "weight_hh")]
+    keys = ("weight_ih", "weight_hh", "weight_hr") if module.proj_size else ("weight_ih", "weight_hh")
+    return [getattr(module, f"{key}_{name}") for name in module.scan_names for key in keys]
 
 
 def _stored(onnx: Any, tensor: Any) -> tuple[list[Any], list[Any]]:

@@ -1,5 +1,7 @@
 """Recurrent layers as ONNX's own RNN, LSTM and GRU nodes, with free batch and length.
 
+Layers with layer norm, zoneout or projection, for which there is no node, are written step by step (``steps``).
+
 The nodes are written directly: ``torch.onnx.export`` freezes the length of bidirectional layers and unrolls
 ``nn.RNN``. What differs is only how parameters lie (ONNX operators 18, https://onnx.ai/onnx/operators):
 
@@ -33,8 +35,9 @@ from gatelab.core.random import generator
 from gatelab.nn.convert import from_torch
 from gatelab.nn.extras import Weights
 from gatelab.nn.layers import Recurrent
-from gatelab.nn.onnx.graph import Graph, array
-from gatelab.nn.onnx.proof import Export, Sample
+from gatelab.nn.onnx import steps
+from gatelab.nn.onnx.graph import Array, Graph, array
+from gatelab.nn.onnx.proof import Export, Sample, deviation
 from gatelab.nn.open_loop import STATES, weights_of
 
 
@@ -56,7 +59,8 @@ _NODES = {
     "gru": _Node("GRU", "rzn", ("z", "r", "n"), {"linear_before_reset": 1}),
     "gru_reset_before": _Node("GRU", "rzn", ("z", "r", "n"), {"linear_before_reset": 0}),
 }
-_WRITTEN = ("peephole", "learn_initial_state", "input_dropout", "recurrent_dropout")  # the last two act in training
+_IN_NODES = ("peephole", "learn_initial_state", "input_dropout", "recurrent_dropout")  # the last two act in training
+_IN_STEPS = ("layer_norm", "zoneout")
 _SHAPES = ((1, 1), (1, 2), (2, 5), (5, 23))  # (B, T) that every export is tried with
 
 
@@ -78,7 +82,7 @@ def export(layer: nn.Module, *, lengths: bool = True, initial_state: bool = True
         InputError: ONNX has no node for what the layer computes, or ``onnx`` is not installed.
     """
     ours = from_torch(layer) if type(layer) in (nn.RNN, nn.LSTM, nn.GRU) else layer
-    require_node(ours)
+    require_known(ours)
     whole: Any = copy.deepcopy(ours).cpu().float().eval()
     graph = Graph(f"gatelab_{whole.cell}")
     axes = ("batch", "time") if whole.batch_first else ("time", "batch")
@@ -102,17 +106,16 @@ def export(layer: nn.Module, *, lengths: bool = True, initial_state: bool = True
     return Export(graph.model({"layer": repr(whole)}), samples, lambda: whole(x))
 
 
-def require_node(layer: nn.Module) -> None:
-    """Raises ``InputError`` unless ONNX has a node that computes what ``layer`` does in evaluation."""
+def require_known(layer: nn.Module) -> None:
+    """Raises ``InputError`` unless what ``layer`` computes in evaluation can be written."""
     if not isinstance(layer, Recurrent) or layer.cell not in _NODES:
         found = [f"the cell {getattr(layer, 'cell', type(layer).__name__)}"]
     else:
-        found = [extra.name for extra in layer.extras if extra.name not in _WRITTEN]
-        found += ["proj_size"] if layer.proj_size else []
+        found = [extra.name for extra in layer.extras if extra.name not in (*_IN_NODES, *_IN_STEPS)]
     if found:
         raise InputError(
-            f"{type(layer).__name__} cannot be exported: ONNX has no node for {' and '.join(found)}",
-            expected=f"one of the cells {', '.join(_NODES)}, with or without {', '.join(_WRITTEN)}",
+            f"{type(layer).__name__} cannot be exported: {' and '.join(found)} cannot be written in ONNX yet",
+            expected=f"one of the cells {', '.join(_NODES)}, with or without {', '.join((*_IN_NODES, *_IN_STEPS))}",
             fix="train a model without it, or keep this one in torch",
         )
 
@@ -124,7 +127,7 @@ def recurrent(
 
     Args:
         graph: where to.
-        layer: one that ``require_node`` lets through.
+        layer: one that ``require_known`` lets through.
         x: value of the sequences ``(T, B, I)``.
         lengths: value of the lengths ``(B,)`` int32, or "" where all have T steps.
         initial: values of the initial states ``(L·D, B, H)``; none: the layer's own.
@@ -133,21 +136,23 @@ def recurrent(
         Values of the outputs ``(T, B, D·H)`` and of each final state ``(L·D, B, H)``.
     """
     L, D = layer.num_layers, _directions(layer)
+    stepwise = layer.proj_size or any(extra.name in _IN_STEPS for extra in layer.extras)
     own = _own_states(graph, layer, x) if initial is None else initial
     parts = [_split(graph, state, L) for state in own]  # L values (D, B, H) for each state, or none
     finals: list[list[str]] = []
     for number, names in enumerate(layer_names(L, layer.bidirectional)):
         states = [part[number] for part in parts]
-        outputs, *final = _scan(graph, layer, names, x, lengths, states)  # (T, D, B, H); (D, B, H)
-        x = graph.reshape(graph.node("Transpose", outputs, perm=(0, 2, 1, 3)), 0, 0, D * layer.hidden_size)
+        write = steps.scan if stepwise else _node
+        outputs, *final = write(graph, layer, names, x, lengths, states)  # (T, D, B, H); (D, B, H)
+        x = graph.reshape(graph.node("Transpose", outputs, perm=(0, 2, 1, 3)), 0, 0, D * layer.state_sizes[0])
         finals.append(final)
     return x, [graph.node("Concat", *state, axis=0) for state in zip(*finals, strict=True)]
 
 
-def _scan(
+def _node(
     graph: Graph, layer: Recurrent, names: Sequence[str], x: str, lengths: str, states: Sequence[str]
 ) -> list[str]:
-    """One stacked layer in all directions: values of the outputs and final states."""
+    """One stacked layer in all directions as one node: values of the outputs and final states."""
     kind = _NODES[layer.cell]
     weights = [weights_of(layer, name) for name in names]
     w, r = (_stacked(graph, kind, weights, key) for key in ("weight_ih", "weight_hh"))  # (D, G·H, I), (D, G·H, H)
@@ -206,26 +211,35 @@ def _directions(layer: Recurrent) -> int:
     return 2 if layer.bidirectional else 1
 
 
-@torch.no_grad()
 def _sample(layer: Recurrent, B: int, T: int, lengths: bool, initial_state: bool) -> Sample:
     """Random sequences, one of full length, and what the layer makes of them."""
     rng = generator(0, "export", B, T)
-    x = torch.from_numpy(rng.normal(size=(T, B, layer.input_size)).astype(np.float32))  # (T, B, I)
-    count = torch.from_numpy(rng.permutation(np.r_[T, rng.integers(1, T + 1, B - 1)]).astype(np.int32))  # (B,)
-    stacked = layer.num_layers * _directions(layer)
-    states = [rng.normal(size=(stacked, B, size)).astype(np.float32) for size in layer.state_sizes]
-    hx = [torch.from_numpy(state) for state in states]
-    given = (tuple(hx) if len(hx) > 1 else hx[0]) if initial_state else None
-    whole = x.transpose(0, 1) if layer.batch_first else x
-    inputs = {"input": whole.numpy()}
-    inputs |= {"lengths": count.numpy()} if lengths else {}
-    inputs |= {f"{name}_0": state for name, state in zip(STATES, states, strict=False)} if initial_state else {}
+    shape = (B, T) if layer.batch_first else (T, B)
+    inputs = {"input": rng.normal(size=(*shape, layer.input_size)).astype(np.float32)}
     if lengths:
-        packed, final = layer(pack_padded_sequence(x, count, enforce_sorted=False), given)
+        inputs["lengths"] = rng.permutation(np.r_[T, rng.integers(1, T + 1, B - 1)]).astype(np.int32)  # (B,)
+    for name, size in zip(STATES if initial_state else (), layer.state_sizes, strict=False):
+        count = layer.num_layers * _directions(layer)
+        inputs[f"{name}_0"] = rng.normal(size=(count, B, size)).astype(np.float32)  # (L·D, B, H)
+    found, exact = _outputs(layer, inputs), _outputs(copy.deepcopy(layer).double(), inputs)
+    scale = {name: np.abs(values).max(initial=1e-30) for name, values in found.items()}
+    return Sample(inputs, found, scale, deviation(found, exact, scale))
+
+
+@torch.no_grad()
+def _outputs(layer: Recurrent, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """What the layer gives for the graph's inputs, under the names of the graph's outputs."""
+    dtype = layer.weight_ih_l0.dtype
+    x, *states = (torch.from_numpy(values).to(dtype) for name, values in inputs.items() if name != "lengths")
+    hx = (tuple(states) if len(states) > 1 else states[0]) if states else None
+    if "lengths" in inputs:
+        count = torch.from_numpy(inputs["lengths"])
+        packed = pack_padded_sequence(x, count, batch_first=layer.batch_first, enforce_sorted=False)
+        packed, final = layer(packed, hx)
+        T = x.shape[1 if layer.batch_first else 0]
         output, _ = pad_packed_sequence(packed, batch_first=layer.batch_first, total_length=T)
     else:
-        output, final = layer(whole, given)
+        output, final = layer(x, hx)
     final = final if isinstance(final, tuple) else (final,)
-    outputs = {"output": output, **{f"{name}_n": state for name, state in zip(STATES, final, strict=False)}}
-    found = {name: tensor.numpy() for name, tensor in outputs.items()}
-    return Sample(inputs, found, {name: np.abs(values).max(initial=1e-30) for name, values in found.items()})
+    found = {"output": output, **{f"{name}_n": state for name, state in zip(STATES, final, strict=False)}}
+    return {name: tensor.numpy() for name, tensor in found.items()}

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from torch import nn
 
-from gatelab.nn.onnx import Export, Graph, recurrent, require_node
+from gatelab.nn.onnx import Export, Graph, recurrent, require_known
 from gatelab.tasks.forecasting.features import CYCLE_START, CYCLES
 from gatelab.tasks.forecasting.model import ForecastNet
 from gatelab.tasks.forecasting.onnx_samples import samples
@@ -40,7 +40,7 @@ def export(task: Forecasting, model: ForecastNet) -> Export:
         InputError: ONNX has no node for the encoder, or ``onnx`` is not installed.
     """
     network = copy.deepcopy(model).cpu().float().eval()
-    require_node(network.encoder)
+    require_known(network.encoder)
     writer = _Writer(task, network)
     proof, batch = samples(task, network)
     described = {

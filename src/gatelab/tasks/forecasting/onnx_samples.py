@@ -5,6 +5,7 @@ They go the whole way that a table goes (``Features.prepare``, ``Windows``, ``Fo
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +14,7 @@ import pandas as pd
 
 from gatelab.core.random import generator
 from gatelab.data.table import Series
-from gatelab.nn.onnx import Sample
+from gatelab.nn.onnx import Sample, deviation
 from gatelab.tasks.forecasting import baselines
 from gatelab.tasks.forecasting.features import Features
 from gatelab.tasks.forecasting.windows import WindowBatch, Windows
@@ -76,13 +77,27 @@ def _stamps(features: Features, rng: np.random.Generator, rows: int) -> Any:
 
 
 def _sample(task: Forecasting, network: Any, case: _Case) -> Sample:
-    quantiles, point = task.with_windows(case.windows).forecast(network, case.origins)  # (K, B, O, Q), (K, B, O)
-    centre, deviation = (part[:, None] for part in baselines.scales(case.windows, case.origins))  # (B, 1, O) each
-    outputs = {"forecast": point.transpose(1, 0, 2), "quantiles": quantiles.transpose(1, 0, 2, 3)}
-    spread = (outputs["quantiles"] - centre[..., None]) / deviation[..., None]  # (B, K, O, Q)
-    largest = np.abs(spread).max(initial=1e-30)
-    scale = {"forecast": deviation * largest, "quantiles": deviation[..., None] * largest}
-    return Sample(_inputs(task.features, case, task.config.lookback), outputs, scale)
+    outputs = _outputs(task, network, case.windows, case.origins)
+    exact = _outputs(task, copy.deepcopy(network).double(), _double(case.windows), case.origins)
+    centre, spread = (part[:, None] for part in baselines.scales(case.windows, case.origins))  # (B, 1, O) each
+    scaled = (outputs["quantiles"] - centre[..., None]) / spread[..., None]  # (B, K, O, Q)
+    largest = np.abs(scaled).max(initial=1e-30)
+    scale = {"forecast": spread * largest, "quantiles": spread[..., None] * largest}
+    inputs = _inputs(task.features, case, task.config.lookback)
+    return Sample(inputs, outputs, scale, deviation(outputs, exact, scale))
+
+
+def _outputs(task: Forecasting, network: Any, windows: Windows, origins: Array) -> dict[str, Array]:
+    """What gatelab forecasts, under the names of the graph's outputs."""
+    quantiles, point = task.with_windows(windows).forecast(network, origins)  # (K, B, O, Q), (K, B, O)
+    return {"forecast": point.transpose(1, 0, 2), "quantiles": quantiles.transpose(1, 0, 2, 3)}
+
+
+def _double(windows: Windows) -> Windows:
+    """The same windows in float64."""
+    copied = copy.copy(windows)
+    copied.target, copied.past, copied.known = (part.double() for part in (windows.target, windows.past, windows.known))
+    return copied
 
 
 def _inputs(features: Features, case: _Case, lookback: int | None) -> dict[str, Array]:
