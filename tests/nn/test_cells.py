@@ -103,6 +103,18 @@ def test_the_start_is_torchs(name):
     assert all(map(torch.equal, ours.parameters(), theirs.parameters()))
 
 
+@pytest.mark.parametrize("name", PLAIN)
+def test_torchs_cells_in_a_model_become_ours_with_the_same_parameters(name):
+    theirs = TORCHS[CELLS[name].family](INPUT, H, bias=False, **CELLS[name].options)
+    model = torch.nn.Sequential(torch.nn.Linear(INPUT, INPUT), theirs)
+    (cell,) = (module for module in gnn.from_torch(model) if isinstance(module, RecurrentCell))
+    assert type(cell) is FAMILIES[CELLS[name].family][0]
+    assert cell.cell == name
+    assert [id(p) for p in cell.parameters()] == [id(p) for p in theirs.parameters()]
+    x = torch.randn(B, INPUT)
+    assert all(map(torch.equal, flat(cell(x)), flat(theirs(x))))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_step_in_the_open_is_the_step(name):
     """Values and gradients of what torch computes, and of what the layers' open loop computes."""

@@ -329,6 +329,14 @@ def test_a_reset_begins_a_new_sequence(kind):
     torch.testing.assert_close(output[2:, 1], layer(x[2:, 1])[0], **EXACT)
 
 
+def test_a_stream_is_the_layer_step_by_step(kind):
+    layer, x = kind(INPUT, H, 2, zoneout=0.2, dtype=torch.float64).eval(), torch.randn(T, B, INPUT, dtype=torch.float64)
+    output, state = layer(x)
+    stream = layer.stream(batch_size=B)
+    torch.testing.assert_close(torch.stack([stream(row) for row in x]), output.detach(), **EXACT)
+    torch.testing.assert_close(stream.state, state.detach(), **EXACT)
+
+
 def test_a_trace_shows_the_gates_and_leaves_no_mark(kind):
     layer, x = kind(INPUT, H, 2), torch.randn(T, B, INPUT)
     plain, _ = layer(x)

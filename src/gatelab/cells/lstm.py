@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gatelab.cells.activations import sigmoid, sigmoid_slope, tanh_slope
-from gatelab.cells.cell import Array, Cell, Quantity, gate
+from gatelab.cells.cell import Array, Cell, Gates, Quantity, gate
 
 
 class LSTMParams(NamedTuple):
@@ -72,8 +72,11 @@ def lstm_step_backward(
     return dz @ params.weight_ih, LSTMState(h=dz @ params.weight_hh, c=dc * f), dparams
 
 
-def lstm_state_gradient(gates: LSTMGates, dstate: LSTMState) -> LSTMState:
-    """What a change of h' or c' does to the loss in all: the next step uses c', and so does h' = o ⊙ tanh(c')."""
+def lstm_state_gradient(gates: Gates, dstate: LSTMState) -> LSTMState:
+    """What a change of h' or c' does to the loss in all: the next step uses c', and so does h' = o ⊙ tanh(c').
+
+    Of the gates it reads ``o`` and ``tanh_c``, which every LSTM has.
+    """
     return LSTMState(h=dstate.h, c=dstate.c + dstate.h * gates.o * tanh_slope(gates.tanh_c))  # (B, H) each
 
 

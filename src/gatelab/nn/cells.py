@@ -53,7 +53,7 @@ class RecurrentCell(nn.RNNCellBase):
             ShapeError: a shape that does not fit, with the shape that would.
         """
         check_step(self, input, hx)
-        return super().forward(input, hx) if self.plain else self.step(input, hx)  # pyrefly: ignore[not-callable]
+        return super().forward(input, hx) if self.plain else self.step(input, hx)
 
     def step(self, input: Tensor, hx: Any = None, observe: Observer | None = None) -> Any:
         """``forward`` in the open: ``observe`` is handed the state after the step, and all it was computed from."""

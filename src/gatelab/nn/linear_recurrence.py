@@ -55,8 +55,8 @@ class _LinearRecurrence(torch.autograd.Function):
         ctx.save_for_backward(decay, initial, output)
 
     @staticmethod
-    def backward(ctx: Any, doutput: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # pyrefly: ignore[bad-override]
-        decay, initial, h = ctx.saved_tensors
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        (doutput,), (decay, initial, h) = gradients, ctx.saved_tensors
         # dh_t = doutput_t + decay_{t+1} ⊙ dh_{t+1}: the recurrence from the last step to the first
         later = torch.cat([decay[1:], torch.zeros_like(decay[:1])])  # (T, B, H)
         dh = linear_recurrence(later.flip(0), doutput.flip(0), torch.zeros_like(initial)).flip(0)  # (T, B, H)
