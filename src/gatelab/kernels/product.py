@@ -8,6 +8,8 @@ B = 8 on, and faster below (``docs/log.md``).
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit
 
@@ -24,7 +26,7 @@ def width(dtype: np.dtype) -> int:
 
 def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Zeros that begin where a cache line begins; a vector that straddles two lines takes twice as long to load."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    size = math.prod(shape) * np.dtype(dtype).itemsize
     room = np.zeros(size + BYTES, np.uint8)
     start = -room.ctypes.data % BYTES
     return room[start : start + size].view(dtype).reshape(shape)

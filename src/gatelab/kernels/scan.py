@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gatelab.kernels import gru, lstm, rnn
+from gatelab.kernels.compiling import announced
 from gatelab.kernels.extras import Extras
 from gatelab.kernels.product import aligned, packed, width
 from gatelab.kernels.steps import Steps
@@ -88,7 +89,8 @@ def forward(
             room, coupled = aligned((2, H), a.dtype), cell == "lstm_coupled"
             lstm.forward(steps, a, weight, h, c, out, cells, saved, extras, products, masked, room, coupled, keep)
 
-    _share(part, _parts(offsets, B, threads, weight_hh.size))
+    with announced(f"{cell} kernel ({a.dtype}, forward)"):
+        _share(part, _parts(offsets, B, threads, weight_hh.size))
 
 
 class Gradients(NamedTuple):
@@ -155,7 +157,8 @@ def backward(
         for whole, array in zip(dstate, mine, strict=True):
             whole[first:last] = array[:, :H]
 
-    _share(part, _parts(offsets, B, threads, weight_hh.size))
+    with announced(f"{cell} kernel ({dtype}, backward)"):
+        _share(part, _parts(offsets, B, threads, weight_hh.size))
     # In the order of the items, whichever thread was first: the same numbers every time.
     return sum((own for _, own in sorted(sums, key=lambda pair: pair[0])), np.zeros((5, H), dtype))
 
@@ -165,7 +168,9 @@ def backward(
 
 def _parts(offsets: Array, B: int, threads: int, weights: int) -> list[tuple[int, int]]:
     """The items of each thread: about the same number of rows for all."""
-    threads = min(threads, B // _GRAIN, int(offsets[-1] * weights / _WORTH))
+    threads = min(threads, B // _GRAIN)
+    if threads > 1:
+        threads = min(threads, int(offsets[-1] * weights / _WORTH))
     if threads <= 1:
         return [(0, B)]
     sizes = np.diff(offsets)

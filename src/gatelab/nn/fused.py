@@ -13,16 +13,19 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 from torch.nn.functional import linear
 from torch.nn.utils.rnn import PackedSequence
 
-from gatelab.nn.extras import EXTRAS, Noise, Weights
+from gatelab.nn.extras import EXTRAS
+from gatelab.nn.hooks import Noise, Weights
 from gatelab.nn.packing import State
-from gatelab.nn.recurrence import recurrence
+from gatelab.nn.recurrence import Arguments, recurrence
 
 if TYPE_CHECKING:
     from gatelab.nn.layers import Recurrent
@@ -58,24 +61,19 @@ def _readable(rows: Tensor) -> bool:
         return False
     if torch.compiler.is_compiling():
         return True
+    if type(rows) not in (Tensor, Parameter):  # not memory: a tensor that only tells shapes, or lies on many machines
+        return False
     return not (torch.is_autocast_enabled("cpu") or torch._C._are_functorch_transforms_active())
 
 
-_said: set[str] = set()
-
-
+@cache
 def _numba() -> bool:
     if importlib.util.find_spec("numba") is not None:
         return True
-    _say("gatelab: without Numba the recurrent layers run several times slower; pip install numba")
+    print(  # noqa: T201
+        "gatelab: without Numba the recurrent layers run several times slower; pip install numba", file=sys.stderr
+    )
     return False
-
-
-def _say(text: str) -> None:
-    """One line to standard error, once in a process."""
-    if text not in _said:
-        _said.add(text)
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 # ---- the twin of open_loop.scan --------------------------------------------------------------------------------------
@@ -96,7 +94,7 @@ def scan(
     learned = (a, w.weight_hh, bias_n, state[0], c, w.norm_hh, w.norm_c, w.norm_c_bias, w.peephole)
     keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in learned)
     masks = (noise.recurrent, *_zoneout(noise))
-    result = recurrence(layer.cell, reverse, keep, _offsets(batch_sizes), *learned, *masks)
+    result = recurrence(Arguments(layer.cell, reverse, keep, _offsets(batch_sizes), *learned, *masks))
     return result[0], result[1 : 1 + len(state)]
 
 

@@ -1,14 +1,17 @@
-"""What happens step after step, as one operator of torch: ``gatelab::recurrence``.
+"""What happens step after step, as one differentiable operation of torch.
 
-It is registered with torch, so that autograd differentiates it and ``torch.compile(fullgraph=True)`` keeps it whole.
-Asked for a graph of the backward pass (for second derivatives), it computes itself anew in the open loop, which can be
-differentiated any number of times.
+Run eagerly, it is an ``autograd.Function``. To ``torch.compile(fullgraph=True)`` the same code is the operator
+``gatelab::recurrence``, which a graph keeps whole; a call of that costs some 100 µs more, so that eager code does
+without. Asked for a graph of the backward pass (for second derivatives), the operation computes itself anew in the
+open loop, which can be differentiated any number of times.
 
 T time, B batch, H hidden, G gates, N rows of all steps together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +19,8 @@ import torch
 from torch import Tensor
 
 from gatelab.nn import open_loop
-from gatelab.nn.extras import EXTRAS, Extra, Noise, Weights
+from gatelab.nn.extras import EXTRAS
+from gatelab.nn.hooks import Extra, Noise, Weights
 
 
 class Arguments(NamedTuple):
@@ -75,128 +79,80 @@ def _empty_results(x: Arguments) -> Results:
     )
 
 
-@torch.library.custom_op("gatelab::recurrence", mutates_args=())
-def recurrence(
-    cell: str,
-    reverse: bool,
-    keep: bool,
-    offsets: Tensor | None,
-    a: Tensor,
-    weight_hh: Tensor,
-    bias_n: Tensor | None,
-    h: Tensor,
-    c: Tensor | None,
-    gain: Tensor | None,
-    gain_c: Tensor | None,
-    bias_c: Tensor | None,
-    peephole: Tensor | None,
-    mask: Tensor | None,
-    zoneout_h: Tensor | None,
-    zoneout_c: Tensor | None,
-    kept_h: float,
-    kept_c: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """One stacked layer in one direction from the input's side on: ``Arguments`` to ``Results``."""
+def recurrence(x: Arguments) -> tuple[Tensor, ...]:
+    """One stacked layer in one direction from the input's side on: outputs ``(N, H)`` and the final h and c."""
+    if torch.compiler.is_compiling():
+        return _operator(*x)[:3]
+    return _Eager.apply(*x) if x.keep else _forward(x)[:3]
+
+
+def _forward(x: Arguments) -> Results:
     from gatelab.kernels import scan  # here, for Numba takes half a second to import
 
-    x = Arguments(
-        cell, reverse, keep, offsets, a, weight_hh, bias_n, h, c, gain, gain_c, bias_c, peephole,
-        mask, zoneout_h, zoneout_c, kept_h, kept_c,
-    )  # fmt: skip
     results = _empty_results(x)
-    state = [_array(s.copy_(initial)) for s, initial in ((results.h, h), (results.c, c)) if initial is not None]
+    state = [_array(s.copy_(initial)) for s, initial in ((results.h, x.h), (results.c, x.c)) if initial is not None]
     out = _array(results.out)
-    saved = _array(results.saved) if results.saved.numel() else out
     scan.forward(
-        cell,
-        _rows(offsets, a.shape[0], h.shape[0]),
-        reverse,
-        _array(a),
-        _array(weight_hh),
-        _optional(bias_n, h.new_zeros(h.shape[1])),
+        x.cell,
+        _rows(x.offsets, x.a.shape[0], x.h.shape[0]),
+        x.reverse,
+        _array(x.a),
+        _array(x.weight_hh),
+        _array(x.h.new_zeros(x.h.shape[1]) if x.bias_n is None else x.bias_n),
         state,
         out,
-        scan.Record(saved, _array(results.cells)),
-        _extras(x, results.normed, results.factors),
-        keep,
+        scan.Record(_array(results.saved) if results.saved.numel() else out, _array(results.cells)),
+        _extras(x, results),
+        x.keep,
         torch.get_num_threads(),
     )
     return results
 
 
-@recurrence.register_fake
-def _(*arguments):
-    return tuple(_empty_results(Arguments(*arguments)))
+class StepGradients(NamedTuple):
+    """What the backward pass computes step after step; unused ones are empty."""
+
+    a: Tensor  # (N, G·H)
+    s_n: Tensor  # (N, H) of the GRU's recurrent side of n; for other gates and cells, that of a serves
+    product: Tensor  # (N, G·H) of the recurrent product where it is normalised
+    h: Tensor  # (B, H)
+    c: Tensor  # (B, H)
+    own: Tensor  # (5, H) of gain_c, bias_c and the peepholes
 
 
-@torch.library.custom_op("gatelab::recurrence_backward", mutates_args=())
-def _recurrence_backward(
-    cell: str,
-    reverse: bool,
-    offsets: Tensor | None,
-    weight_hh: Tensor,
-    h: Tensor,
-    c: Tensor | None,
-    gain: Tensor | None,
-    gain_c: Tensor | None,
-    bias_c: Tensor | None,
-    peephole: Tensor | None,
-    mask: Tensor | None,
-    zoneout_h: Tensor | None,
-    zoneout_c: Tensor | None,
-    kept_h: float,
-    kept_c: float,
-    out: Tensor,
-    saved: Tensor,
-    cells: Tensor,
-    normed: Tensor,
-    factors: Tensor,
-    dout: Tensor,
-    dh: Tensor,
-    dc: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """What the backward pass does step after step: ``_empty_gradients``, filled."""
-    from gatelab.kernels import scan
-
-    x = Arguments(
-        cell, reverse, True, offsets, out, weight_hh, None, h, c, gain, gain_c, bias_c, peephole,
-        mask, zoneout_h, zoneout_c, kept_h, kept_c,
-    )  # fmt: skip
-    da, ds_n, dproduct, dh0, dc0, dextras = _empty_gradients(cell, out, weight_hh, h, c, gain)
-    dstate = [_array(d.copy_(last)) for d, last, s in ((dh0, dh, h), (dc0, dc, c)) if s is not None]
-    sums = scan.backward(
-        cell,
-        _rows(offsets, out.shape[0], h.shape[0]),
-        reverse,
-        _array(weight_hh),
-        [_array(s) for s in (h, c) if s is not None],
-        _array(out),
-        scan.Record(_array(saved) if saved.numel() else _array(out), _array(cells)),
-        _extras(x, normed, factors),
-        _array(dout),
-        dstate,
-        scan.Gradients(_array(da), _array(ds_n), _array(dproduct)),
-        torch.get_num_threads(),
-    )
-    dextras.copy_(torch.from_numpy(sums))
-    return da, ds_n, dproduct, dh0, dc0, dextras
-
-
-@_recurrence_backward.register_fake
-def _(cell, reverse, offsets, weight_hh, h, c, gain, *rest):
-    return _empty_gradients(cell, rest[8], weight_hh, h, c, gain)
-
-
-def _empty_gradients(cell: str, out: Tensor, weight_hh: Tensor, h: Tensor, c: Tensor | None, gain: Tensor | None):
-    (N, H), width, new = out.shape, weight_hh.shape[0], out.new_empty
-    return (
+def _empty_gradients(x: Arguments) -> StepGradients:
+    """Room for them; of ``x``, a is not needed."""
+    (N, H), width, new = (x.a.shape[0], x.h.shape[1]), x.weight_hh.shape[0], x.h.new_empty
+    return StepGradients(
         new((N, width)),
-        new((N, H) if cell == "gru" else (0, 0)),
-        new((N, width) if gain is not None else (0, 0)),
-        torch.empty_like(h, memory_format=torch.contiguous_format),
-        new((0, 0)) if c is None else torch.empty_like(c, memory_format=torch.contiguous_format),
+        new((N, H) if x.cell == "gru" else (0, 0)),
+        new((N, width) if x.gain is not None else (0, 0)),
+        new(x.h.shape),
+        new((0, 0) if x.c is None else x.c.shape),
         new((5, H)),
     )
+
+
+def _backward_steps(x: Arguments, results: Results, dout: Tensor, dh: Tensor, dc: Tensor) -> StepGradients:
+    from gatelab.kernels import scan
+
+    found, out = _empty_gradients(x), _array(results.out)
+    pairs = ((found.h, dh, x.h), (found.c, dc, x.c))
+    own = scan.backward(
+        x.cell,
+        _rows(x.offsets, out.shape[0], x.h.shape[0]),
+        x.reverse,
+        _array(x.weight_hh),
+        [_array(s) for s in (x.h, x.c) if s is not None],
+        out,
+        scan.Record(_array(results.saved) if results.saved.numel() else out, _array(results.cells)),
+        _extras(x, results),
+        _array(dout),
+        [_array(d.copy_(last)) for d, last, s in pairs if s is not None],
+        scan.Gradients(_array(found.a), _array(found.s_n), _array(found.product)),
+        torch.get_num_threads(),
+    )
+    return found._replace(own=torch.from_numpy(own))
 
 
 # ---- NumPy's side --------------------------------------------------------------------------------------------------
@@ -212,74 +168,85 @@ def _rows(offsets: Tensor | None, N: int, B: int) -> np.ndarray:
     return np.arange(0, N + 1, B) if offsets is None else _array(offsets)
 
 
-def _optional(tensor: Tensor | None, otherwise: Tensor) -> np.ndarray:
-    return _array(otherwise if tensor is None else tensor)
+@cache
+def _none(dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Arrays without elements: a vector, a matrix, a matrix of bytes."""
+    vector = _array(torch.empty(0, dtype=dtype))
+    return vector, vector.reshape(0, 0), np.empty((0, 0), np.uint8)
 
 
-def _extras(x: Arguments, normed: Tensor, factors: Tensor) -> Any:
+def _extras(x: Arguments, results: Results) -> Any:
     from gatelab.kernels.extras import Extras
 
-    vector, matrix = x.h.new_empty(0), x.h.new_empty((0, 0))
-    bits = torch.empty((0, 0), dtype=torch.uint8)
-    zoneout_h, zoneout_c = (bits if k is None else k.contiguous().view(torch.uint8) for k in (x.zoneout_h, x.zoneout_c))
+    vector, matrix, bits = _none(x.h.dtype)
     return Extras(
-        _optional(x.mask, matrix),
-        _array(zoneout_h),
-        _array(zoneout_c),
+        matrix if x.mask is None else _array(x.mask),
+        bits if x.zoneout_h is None else _array(x.zoneout_h).view(np.uint8),
+        bits if x.zoneout_c is None else _array(x.zoneout_c).view(np.uint8),
         x.kept_h,
         x.kept_c,
-        _optional(x.gain, vector),
-        _array(normed),
-        _array(factors),
-        _optional(x.gain_c, vector),
-        _optional(x.bias_c, vector),
-        _optional(x.peephole, vector),
+        vector if x.gain is None else _array(x.gain),
+        matrix if x.gain is None else _array(results.normed),
+        matrix if x.gain is None else _array(results.factors),
+        vector if x.gain_c is None else _array(x.gain_c),
+        vector if x.bias_c is None else _array(x.bias_c),
+        vector if x.peephole is None else _array(x.peephole),
     )
 
 
 # ---- autograd ------------------------------------------------------------------------------------------------------
 
 
-def _setup(ctx, inputs, output) -> None:
+class _Eager(torch.autograd.Function):
+    """The operation outside of compiled graphs."""
+
+    @staticmethod
+    def forward(ctx, *arguments):
+        results = _forward(Arguments(*arguments))
+        _remember(ctx, arguments, results)
+        return results[:3]
+
+    @staticmethod
+    def backward(ctx, *gradients):
+        return _differentiate(ctx, _backward_steps, gradients)
+
+
+def _remember(ctx, inputs: tuple, output: tuple) -> None:
     ctx.arguments = [None if isinstance(value, Tensor) else value for value in inputs]
     ctx.save_for_backward(*(value if isinstance(value, Tensor) else None for value in inputs), *output)
     ctx.set_materialize_grads(False)
 
 
-def _backward(ctx, *gradients):
+def _differentiate(ctx, backward_steps: Callable[..., StepGradients], gradients: tuple) -> tuple[Tensor | None, ...]:
+    """∂loss/∂arguments from ∂loss/∂(out, h, c)."""
+    saved = ctx.saved_tensors
     count = len(ctx.arguments)
-    tensors = ctx.saved_tensors
-    x = Arguments(*(p if t is None else t for p, t in zip(ctx.arguments, tensors[:count], strict=True)))
-    results = Results(*tensors[count:])
+    x = Arguments(*(p if t is None else t for p, t in zip(ctx.arguments, saved[:count], strict=True)))
+    results = Results(*saved[count:])
     given = [torch.zeros_like(r) if d is None else d for d, r in zip(gradients[:3], results[:3], strict=True)]
-    derive = _in_the_open if torch.is_grad_enabled() else _by_kernel
-    found = derive(x, results, given)
-    return tuple(
-        found.get(name) if needed else None
-        for name, needed in zip(Arguments._fields, ctx.needs_input_grad, strict=True)
-    )
-
-
-def _by_kernel(x: Arguments, results: Results, given: list[Tensor]) -> dict[str, Tensor]:
-    """Gradients by name: the kernel's, and from them those of the weights for all steps at once."""
-    da, ds_n, dproduct, dh, dc, dextras = _recurrence_backward(
-        x.cell, x.reverse, x.offsets, x.weight_hh, x.h, x.c, x.gain, x.gain_c, x.bias_c, x.peephole, x.mask,
-        x.zoneout_h, x.zoneout_c, x.kept_h, x.kept_c, results.out, *results[3:], *given,
-    )  # fmt: skip
-    H = x.h.shape[1]
-    before = _states_before(x, results.out)  # (N, H)
-    found = {"a": da, "h": dh, "c": dc}
-    if x.cell == "gru":
-        sides = [da[:, : 2 * H], ds_n]
-        found["bias_n"] = ds_n.sum(0) if x.bias_n is not None else None
+    if torch.is_grad_enabled():
+        found = _in_the_open(x, given)
     else:
-        sides = [da]
+        found = _all_gradients(x, results, backward_steps(x, results, *given))
+    needed = zip(Arguments._fields, ctx.needs_input_grad, strict=True)
+    return tuple(found.get(name) if wanted else None for name, wanted in needed)
+
+
+def _all_gradients(x: Arguments, results: Results, steps: StepGradients) -> dict[str, Any]:
+    """∂loss/∂ every argument by name: the weights' for all steps at once, from what was found step after step."""
+    H, found = x.h.shape[1], {"a": steps.a, "h": steps.h, "c": steps.c}
+    sides = [steps.a]  # ∂loss/∂(what the recurrent weights gave), after normalisation
+    if x.cell == "gru":
+        sides = [steps.a[:, : 2 * H], steps.s_n]
+        found["bias_n"] = steps.s_n.sum(0)
     if x.gain is not None:
         parts = zip(sides, results.normed.split([side.shape[1] for side in sides], 1), strict=True)
         found["gain"] = torch.cat([(side * normed).sum(0) for side, normed in parts])  # (G·H,)
-        sides = [dproduct]
-    found["weight_hh"] = torch.cat([side.t() @ before for side in sides])  # (G·H, H)
-    gain_c, bias_c, peephole = dextras[0], dextras[1], dextras[2:].flatten()
+        sides = [steps.product]
+    before = _states_before(x, results.out)  # (N, H)
+    products = [side.t() @ before for side in sides]
+    found["weight_hh"] = torch.cat(products) if len(products) > 1 else products[0]  # (G·H, H)
+    gain_c, bias_c, peephole = steps.own[0], steps.own[1], steps.own[2:].flatten()
     return found | {"gain_c": gain_c, "bias_c": bias_c, "peephole": peephole[: _length(x.peephole)]}
 
 
@@ -315,7 +282,7 @@ class _Plan(NamedTuple):
     training: bool = True
 
 
-def _in_the_open(x: Arguments, results: Results, given: list[Tensor]) -> dict[str, Any]:
+def _in_the_open(x: Arguments, given: list[Tensor]) -> dict[str, Any]:
     """The same gradients as functions of everything they depend on, for a second derivative."""
     with torch.enable_grad():
         fresh: dict[str, Any] = {name: _alias(getattr(x, name)) for name in _LEARNED}
@@ -346,4 +313,81 @@ def _alias(tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else tensor.view_as(tensor)
 
 
-recurrence.register_autograd(_backward, setup_context=_setup)
+# ---- the operator --------------------------------------------------------------------------------------------------
+
+
+@torch.library.custom_op("gatelab::recurrence", mutates_args=())
+def _operator(
+    cell: str,
+    reverse: bool,
+    keep: bool,
+    offsets: Tensor | None,
+    a: Tensor,
+    weight_hh: Tensor,
+    bias_n: Tensor | None,
+    h: Tensor,
+    c: Tensor | None,
+    gain: Tensor | None,
+    gain_c: Tensor | None,
+    bias_c: Tensor | None,
+    peephole: Tensor | None,
+    mask: Tensor | None,
+    zoneout_h: Tensor | None,
+    zoneout_c: Tensor | None,
+    kept_h: float,
+    kept_c: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """``Arguments`` to ``Results``; torch reads the types of an operator from such a list."""
+    optional = gain, gain_c, bias_c, peephole, mask, zoneout_h, zoneout_c
+    return _forward(Arguments(cell, reverse, keep, offsets, a, weight_hh, bias_n, h, c, *optional, kept_h, kept_c))
+
+
+@_operator.register_fake
+def _(*arguments):
+    return tuple(_empty_results(Arguments(*arguments)))
+
+
+@torch.library.custom_op("gatelab::recurrence_backward", mutates_args=())
+def _operator_backward(
+    cell: str,
+    reverse: bool,
+    keep: bool,
+    offsets: Tensor | None,
+    a: Tensor,
+    weight_hh: Tensor,
+    bias_n: Tensor | None,
+    h: Tensor,
+    c: Tensor | None,
+    gain: Tensor | None,
+    gain_c: Tensor | None,
+    bias_c: Tensor | None,
+    peephole: Tensor | None,
+    mask: Tensor | None,
+    zoneout_h: Tensor | None,
+    zoneout_c: Tensor | None,
+    kept_h: float,
+    kept_c: float,
+    results: list[Tensor],
+    gradients: list[Tensor],
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """``Arguments``, ``Results`` and ∂loss/∂(out, h, c) to ``StepGradients``."""
+    optional = gain, gain_c, bias_c, peephole, mask, zoneout_h, zoneout_c
+    x = Arguments(cell, reverse, keep, offsets, a, weight_hh, bias_n, h, c, *optional, kept_h, kept_c)
+    return _backward_steps(x, Results(*results), *gradients)
+
+
+@_operator_backward.register_fake
+def _(*arguments):
+    return tuple(_empty_gradients(Arguments(*arguments[:-2])))
+
+
+def _operator_differentiate(ctx, *gradients):
+    def backward_steps(x: Arguments, results: Results, *given: Tensor) -> StepGradients:
+        return StepGradients(*_operator_backward(*x, list(results), list(given)))
+
+    return _differentiate(ctx, backward_steps, gradients)
+
+
+_operator.register_autograd(
+    _operator_differentiate, setup_context=lambda ctx, inputs, output: _remember(ctx, inputs, output)
+)
