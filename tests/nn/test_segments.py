@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.nn.utils.rnn import PackedSequence, pack_sequence, pad_packed_sequence
 
 import gatelab.nn as gnn
-from gatelab.nn.layers import ShapeError
+from gatelab.nn.shapes import ShapeError
 
 T, B, INPUT, H = 7, 3, 2, 3
 LENGTHS = (4, T, 5)

@@ -4,10 +4,14 @@ from gatelab.nn.build import recurrent
 from gatelab.nn.cells import GRUCell, LSTMCell, RNNCell
 from gatelab.nn.convert import from_torch
 from gatelab.nn.initialisation import initialise
-from gatelab.nn.layers import GRU, LSTM, RNN, Recurrent, ShapeError
+from gatelab.nn.layers import GRU, LSTM, RNN, Recurrent
 from gatelab.nn.masking import compact, final_state, lengths_to_mask, spread
 from gatelab.nn.minimal import MinGRU, MinLSTM
+from gatelab.nn.shapes import ShapeError
+from gatelab.nn.stack import Stack, StackStream
+from gatelab.nn.stream import Stream
 from gatelab.nn.tracing import Call, Scan, Trace, trace
+from gatelab.nn.truncation import Window, truncated
 
 __all__ = [
     "GRU",
@@ -22,7 +26,11 @@ __all__ = [
     "Recurrent",
     "Scan",
     "ShapeError",
+    "Stack",
+    "StackStream",
+    "Stream",
     "Trace",
+    "Window",
     "compact",
     "final_state",
     "from_torch",
@@ -31,4 +39,5 @@ __all__ = [
     "recurrent",
     "spread",
     "trace",
+    "truncated",
 ]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from gatelab.nn.extras import Noise, Weights
+from gatelab.nn.hooks import Noise, Weights
 from gatelab.nn.packing import State
 
 if TYPE_CHECKING:

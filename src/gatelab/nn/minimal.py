@@ -18,7 +18,8 @@ from torch.nn.functional import linear
 
 from gatelab.cells.cell import CELLS
 from gatelab.nn import open_loop
-from gatelab.nn.extras import Moment, Noise, Options, Weights
+from gatelab.nn.extras import Options
+from gatelab.nn.hooks import Moment, Noise, Weights
 from gatelab.nn.layers import Recurrent
 from gatelab.nn.linear_recurrence import GATES, linear_recurrence
 from gatelab.nn.packing import State

@@ -23,13 +23,13 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatelab.cells.sequence import layer_names
 from gatelab.nn import checkpointing, extras, linear_recurrence
-from gatelab.nn.extras import Moment, Noise, Weights
+from gatelab.nn.hooks import Moment, Noise, Weights
 from gatelab.nn.packing import State, as_given, batch_sizes_of, counts, initial_state, rows_of
 
 if TYPE_CHECKING:
     from gatelab.nn.layers import Recurrent
 
-STATES = ("h", "c")  # their names; a cell has the first or both
+
 Record = Mapping[str, Tensor]  # what a step computed on its way, by name, each (B, H)
 Observer = Callable[[str, int, State, Record], None]  # (layer name such as "l0_reverse", step, state after it, record)
 Step = Callable[..., tuple[State, Record]]  # (weights, a, state, moment=PLAIN)

@@ -18,6 +18,7 @@ from torch.nn.utils.rnn import PackedSequence
 if TYPE_CHECKING:
     from gatelab.nn.layers import Recurrent
 
+STATES = ("h", "c")  # their names; a cell has the first or both
 State = tuple[Tensor, ...]  # (h,) or (h, c), each (B, H)
 
 

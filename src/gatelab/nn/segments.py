@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from gatelab.nn import packing
-from gatelab.nn.layers import ShapeError
+from gatelab.nn.shapes import ShapeError
 
 if TYPE_CHECKING:
     from gatelab.nn.layers import Recurrent

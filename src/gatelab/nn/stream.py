@@ -23,9 +23,8 @@ import torch
 from torch import Tensor
 
 from gatelab.core.errors import InputError
-from gatelab.nn import extras
+from gatelab.nn import extras, open_loop
 from gatelab.nn.hooks import Weights
-from gatelab.nn.open_loop import weights_of
 from gatelab.nn.packing import STATES, State
 from gatelab.nn.shapes import ShapeError, check_state
 
@@ -179,15 +178,15 @@ def advance_of(layer: Recurrent, states: list[State]) -> Advance:
     """
     still = object.__new__(type(layer))  # shares everything with the layer but its mode
     still.__dict__.update(vars(layer), training=False)
-    weights = [_copied(weights_of(layer, name)) for name in layer.scan_names]
-    scan = still._scan_for(weights[0].weight_ih)  # looks at dtype and device of the rows
+    weights = [_copied(open_loop.weights_of(layer, name)) for name in layer.scan_names]
     noise = [extras.draw(still, w, states[0][0], state) for w, state in zip(weights, states, strict=True)]
 
     def advance(x: Tensor, states: list[State], steps: int) -> tuple[Tensor, list[State]]:
         after = []
         for w, quiet, state in zip(weights, noise, states, strict=True):
             w = w if w.statistics is None else w._replace(statistics=w.statistics.from_step(steps))
-            x, state = scan(still, w, quiet, x, None, state, False)  # (B, H)
+            # Not the layer's fast scan, which lays the weights out for many steps before it takes the first.
+            x, state = open_loop.scan(still, w, quiet, x, None, state, False)  # (B, H)
             after.append(state)
         return x, after
 

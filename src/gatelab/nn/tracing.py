@@ -10,10 +10,11 @@
 
 Names are those of ``gatelab.cells.Trace``.
 
-While the context is open the model's gatelab layers run in the open loop, and afterwards as before: a layer that is
-not traced carries no hook and no flag. What the model returns differs from the untraced pass only by rounding. In
-training mode, dropout between layers draws the same masks from torch's stream on a CPU, for ``torch.nn`` draws them
-in the same order there; on CUDA, cuDNN draws its own, and the two passes then differ by their masks.
+While the context is open the model's gatelab layers run in the open loop, and its cells by the same steps; afterwards
+all is as before: a layer that is not traced carries no hook and no flag. What the model returns differs from the
+untraced pass only by rounding. In training mode, dropout between layers draws the same masks from torch's stream on a
+CPU, for ``torch.nn`` draws them in the same order there; on CUDA, cuDNN draws its own, and the two passes then differ
+by their masks.
 
 A trace holds the graph of the passes it saw, so that memory is freed when the trace is. Trace a few passes, not a
 whole training.
@@ -35,8 +36,9 @@ from gatelab.cells.cell import CELLS
 from gatelab.core.errors import InputError, nearest
 from gatelab.nn import open_loop, packing
 from gatelab.nn.cells import RecurrentCell, check_step
-from gatelab.nn.layers import Recurrent, check_shapes
+from gatelab.nn.layers import Recurrent
 from gatelab.nn.segments import with_resets
+from gatelab.nn.shapes import check_shapes
 
 Entry = TypeVar("Entry")
 Traced: TypeAlias = Recurrent | RecurrentCell
@@ -126,7 +128,7 @@ class Call:
         """Keeps a step; called by the open loop."""
         if layer not in self.layers:
             self.layers[layer] = Scan(*self._layout)
-        self.layers[layer].add(t, dict(record) | dict(zip(open_loop.STATES, state, strict=False)))
+        self.layers[layer].add(t, dict(record) | dict(zip(packing.STATES, state, strict=False)))
 
     def __getitem__(self, layer: str) -> Scan:
         return _entry(self.layers, layer, "the trace of this module")

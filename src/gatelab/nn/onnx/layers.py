@@ -33,12 +33,13 @@ from gatelab.cells.sequence import layer_names
 from gatelab.core.errors import InputError
 from gatelab.core.random import generator
 from gatelab.nn.convert import from_torch
-from gatelab.nn.extras import Weights
+from gatelab.nn.hooks import Weights
 from gatelab.nn.layers import Recurrent
 from gatelab.nn.onnx import steps
 from gatelab.nn.onnx.graph import Array, Graph, array
-from gatelab.nn.onnx.proof import Export, Sample, deviation
-from gatelab.nn.open_loop import STATES, weights_of
+from gatelab.nn.onnx.proof import Export, Sample, deviation, frozen
+from gatelab.nn.open_loop import weights_of
+from gatelab.nn.packing import STATES
 
 
 class _Node(NamedTuple):
@@ -83,7 +84,7 @@ def export(layer: nn.Module, *, lengths: bool = True, initial_state: bool = True
     """
     ours = from_torch(layer) if type(layer) in (nn.RNN, nn.LSTM, nn.GRU) else layer
     require_known(ours)
-    whole: Any = copy.deepcopy(ours).cpu().float().eval()
+    whole = frozen(ours)
     graph = Graph(f"gatelab_{whole.cell}")
     axes = ("batch", "time") if whole.batch_first else ("time", "batch")
     x = graph.input("input", np.float32, (*axes, whole.input_size), "the sequences")
@@ -217,7 +218,7 @@ def _sample(layer: Recurrent, B: int, T: int, lengths: bool, initial_state: bool
     shape = (B, T) if layer.batch_first else (T, B)
     inputs = {"input": rng.normal(size=(*shape, layer.input_size)).astype(np.float32)}
     if lengths:
-        inputs["lengths"] = rng.permutation(np.r_[T, rng.integers(1, T + 1, B - 1)]).astype(np.int32)  # (B,)
+        inputs["lengths"] = np.array(rng.permutation([T, *rng.integers(1, T + 1, B - 1)]), np.int32)  # (B,)
     for name, size in zip(STATES if initial_state else (), layer.state_sizes, strict=False):
         count = layer.num_layers * _directions(layer)
         inputs[f"{name}_0"] = rng.normal(size=(count, B, size)).astype(np.float32)  # (L·D, B, H)

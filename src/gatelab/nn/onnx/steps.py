@@ -18,7 +18,8 @@ from torch import Tensor
 from gatelab.nn.extras import EPSILON
 from gatelab.nn.layers import Recurrent
 from gatelab.nn.onnx.graph import Graph, array
-from gatelab.nn.open_loop import STATES, weights_of
+from gatelab.nn.open_loop import weights_of
+from gatelab.nn.packing import STATES
 
 
 def scan(
@@ -132,15 +133,11 @@ class _Step:
         return [h, c]
 
     def _gru(self, a: str, h: str) -> list[str]:
-        graph, H = self.graph, self.layer.hidden_size
+        graph, H, after = self.graph, self.layer.hidden_size, self.layer.cell == "gru"
         xr, xz, xn = self._gates(a, 3)
-        if self.layer.cell == "gru":
-            hr, hz, hn = self._gates(self._hidden(h), 3)
-        else:
-            hr, hz = self._gates(self._hidden(h, slice(2 * H)), 2)
+        hr, hz, *hn = self._gates(self._hidden(h, slice(None if after else 2 * H)), 3 if after else 2)
         r, z = (graph.node("Sigmoid", graph.node("Add", *pair)) for pair in ((xr, hr), (xz, hz)))
-        inner = graph.node("Mul", r, hn if self.layer.cell == "gru" else h)
-        inner = inner if self.layer.cell == "gru" else self._hidden(inner, slice(2 * H, None))
+        inner = graph.node("Mul", r, hn[0]) if after else self._hidden(graph.node("Mul", r, h), slice(2 * H, None))
         n = graph.node("Tanh", graph.node("Add", xn, inner))
         return [graph.node("Add", graph.node("Mul", self._rest(z), n), graph.node("Mul", z, h))]
 
@@ -164,8 +161,8 @@ class _Step:
         if self.w.peephole is None:
             return z
         gates = "fo" if self.layer.cell == "lstm_coupled" else "ifo"
-        weights = dict(zip(gates, self.w.peephole.chunk(len(gates)), strict=True))
-        return self.graph.node("Add", z, self.graph.node("Mul", c, self._constant(weights[gate])))
+        weights = self.w.peephole.chunk(len(gates))[gates.index(gate)]  # (H,)
+        return self.graph.node("Add", z, self.graph.node("Mul", c, self._constant(weights)))
 
     def _zoned(self, new: Sequence[str], old: Sequence[str]) -> list[str]:
         """Zoneout in evaluation: new + p · (old − new)."""
