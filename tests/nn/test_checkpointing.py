@@ -9,6 +9,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_sequence
 import gatelab.nn as gnn
 from gatelab.nn import checkpointing, open_loop
 from gatelab.nn.layers import LAYERS
+from memory import PeakMemory
 
 T, INPUT, H = 7, 3, 4
 LENGTHS = (3, T, 5, 1)
@@ -69,6 +70,18 @@ def test_a_graph_holds_the_states_between_pieces_alone():
     pieces = copy.deepcopy(whole)
     pieces.checkpoint_every = 20
     assert saved_bytes(pieces, x) < saved_bytes(whole, x) / 10
+
+
+def test_the_backward_pass_holds_one_piece_at_a_time():
+    layer, x = gnn.LSTM(INPUT, 16, layer_norm=True), torch.randn(400, 2, INPUT)
+    peaks = []
+    for every in (20, None):
+        layer.checkpoint_every = every
+        layer.zero_grad()
+        with PeakMemory() as memory:
+            layer(x)[0].sum().backward()
+        peaks.append(memory.peak)
+    assert peaks[0] < peaks[1] / 3
 
 
 def test_without_gradients_nothing_is_cut(monkeypatch):

@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import pack_sequence
 import gatelab.cells as cells
 import gatelab.nn as gnn
 from gatelab.core.errors import InputError
-from gatelab.nn.truncation import truncated
+from gatelab.nn import truncated
 from memory import PeakMemory
 
 T, B, INPUT, H = 11, 3, 2, 4
