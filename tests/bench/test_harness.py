@@ -130,9 +130,11 @@ def test_ctrl_c_keeps_what_was_measured():
         raise KeyboardInterrupt
 
     cases = [Case("first", "gru", lambda bench: [Figure("x", 1.0)]), Case("second", "gru", interrupt)]
-    report = run([Suite("toy", "a toy", lambda settings: cases)], TOY)
+    goals = (Goal("mean", "x", geometric_mean, Bound(1.0)),)
+    report = run([Suite("toy", "a toy", lambda settings: cases, goals)], TOY)
     assert [row.case for row in report.rows] == ["first"]
     assert report.stopped
+    assert report.goals == ()
     assert report.notes[-1] == "stopped after 1 of 2 cases"
 
 

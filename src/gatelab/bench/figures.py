@@ -90,10 +90,11 @@ class Goal:
     cells: tuple[str, ...] = ("rnn", "gru", "lstm")
 
     def over(self, rows: Sequence[Row]) -> Figure | None:
-        """The goal's own figure; None where no row has what it needs."""
+        """The goal's own figure; None where a row lacks what it needs: a mean over what is left would flatter."""
         found = [row.figure(self.figure) for row in rows if row.cell in self.cells]
         values = [figure.value for figure in found if figure is not None]
-        return Figure(self.text, self.summary(values), bound=self.bound) if values else None
+        whole = values and len(values) == len(found)
+        return Figure(self.text, self.summary(values), bound=self.bound) if whole else None
 
 
 def geometric_mean(values: Sequence[float]) -> float:

@@ -24,6 +24,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 CELLS = ("gru", "rnn", "lstm")
 UNITS = {"s": 1.0, "ms": 1e3, "µs": 1e6}
 QUICK_SECONDS = 0.5
+LIMIT_SECONDS = 0.15
 LIMIT = "limit"
 """The figure that holds the machine's multiply rate."""
 
@@ -149,12 +150,16 @@ class Race:
         contenders = self.build(bench)
         check_equal(contenders)
         with self.around():
-            before = machine.multiply_rate(bench.device, bench.dtype) if self.flops else 0.0
+            before = self._limit(bench)
             seconds = alternate(contenders, bench.settings.seconds)  # (R, K)
-            after = machine.multiply_rate(bench.device, bench.dtype) if self.flops else 0.0
+            after = self._limit(bench)
         times = {contender.name: seconds[:, k] for k, contender in enumerate(contenders)}
         alike = {contender.name: times[contender.name] for contender in contenders if contender.alike}
         return [*self._times(times), *self._rates(alike, max(before, after)), *self._ratios(times)]
+
+    def _limit(self, bench: Bench) -> float:
+        seconds = min(bench.settings.seconds, LIMIT_SECONDS)
+        return machine.multiply_rate(bench.device, bench.dtype, seconds) if self.flops else 0.0
 
     def _times(self, times: dict[str, np.ndarray]) -> Iterator[Figure]:
         for name, seconds in times.items():
@@ -252,7 +257,8 @@ def run(suites: Sequence[Suite], settings: Settings, listener: Listener = lambda
                 rows.append(row if settings.judged else row.without_bounds())
         except KeyboardInterrupt:  # what was measured may have taken long
             said.append(f"stopped after {len(rows)} of {len(planned)} cases")
-    goals = [(suite.name, figure) for suite in suites if settings.judged for figure in reached(suite, rows)]
+    done = [suite for suite in suites if all(suite is not left for left, _ in planned[len(rows) :])]
+    goals = [(suite.name, figure) for suite in done if settings.judged for figure in reached(suite, rows)]
     return Report(environment, settings, tuple(rows), tuple(goals), tuple(said), stopped=len(rows) < len(planned))
 
 

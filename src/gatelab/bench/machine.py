@@ -26,7 +26,7 @@ IDLE_LOAD = 0.3
 """A load average below which nobody else computes."""
 
 
-def multiply_rate(device: torch.device, dtype: torch.dtype, seconds: float = 0.15) -> float:
+def multiply_rate(device: torch.device, dtype: torch.dtype, seconds: float) -> float:
     """The most multiply-adds the machine does with torch's present number of threads, in GFLOP/s (two to each).
 
     The best of a few large matrix products, each tried several times: the limit that recurrent layers, which are
