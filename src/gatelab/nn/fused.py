@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
 
 CELLS = ("rnn", "rnn_relu", "lstm", "lstm_coupled", "gru")
 """The cells that have kernels."""
+_HAS_NUMBA = importlib.util.find_spec("numba") is not None
+_said: list[str] = []
 _BEYOND = ("batch_norm",)  # extras that couple the items of a batch, which the kernels take one by one
 
 
@@ -66,14 +67,11 @@ def _readable(rows: Tensor) -> bool:
     return not (torch.is_autocast_enabled("cpu") or torch._C._are_functorch_transforms_active())
 
 
-@cache
 def _numba() -> bool:
-    if importlib.util.find_spec("numba") is not None:
-        return True
-    print(  # noqa: T201
-        "gatelab: without Numba the recurrent layers run several times slower; pip install numba", file=sys.stderr
-    )
-    return False
+    if not _HAS_NUMBA and not _said and not torch.compiler.is_compiling():
+        _said.append("gatelab: without Numba the recurrent layers run several times slower; pip install numba")
+        print(_said[0], file=sys.stderr)  # noqa: T201
+    return _HAS_NUMBA
 
 
 # ---- the twin of open_loop.scan --------------------------------------------------------------------------------------
