@@ -145,7 +145,16 @@ def test_layers_of_torch_and_of_other_precisions(kind):
 def test_current_weights_under_a_parametrization():
     layer = gnn.GRU(I, H)
     nn.utils.parametrizations.weight_norm(layer, "weight_hh_l0")
-    assert export(layer).difference() < 1e-5
+    with torch.no_grad():
+        layer.parametrizations.weight_hh_l0.original0.mul_(3)
+    exported = export(layer)
+    assert exported.difference() < 1e-5
+    x = torch.from_numpy(exported.samples[0].inputs["input"])
+    with torch.no_grad():
+        output, _ = layer(x, torch.from_numpy(exported.samples[0].inputs["h_0"]))
+    np.testing.assert_allclose(exported.samples[0].outputs["output"], output.numpy(), atol=1e-6)
+    with pytest.raises(InputError, match="rounded"):
+        rounded(layer)
 
 
 @pytest.mark.parametrize(

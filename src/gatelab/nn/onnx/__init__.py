@@ -3,7 +3,7 @@
 from gatelab.nn.onnx.graph import Graph
 from gatelab.nn.onnx.int8 import quantised, rounded
 from gatelab.nn.onnx.layers import export, recurrent, require_known
-from gatelab.nn.onnx.proof import Export, Sample, deviation, latency
+from gatelab.nn.onnx.proof import Export, Sample, deviation, frozen, latency
 
 __all__ = [
     "Export",
@@ -11,6 +11,7 @@ __all__ = [
     "Sample",
     "deviation",
     "export",
+    "frozen",
     "latency",
     "quantised",
     "recurrent",

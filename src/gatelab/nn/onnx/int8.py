@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
+from gatelab.core.errors import InputError
 from gatelab.nn.layers import Recurrent
 from gatelab.nn.onnx.graph import extra
-from gatelab.nn.onnx.proof import Export
+from gatelab.nn.onnx.proof import Export, frozen
 
 _LEVELS = 127  # on either side of zero
 _MATRICES = {"RNN": (1, 2), "LSTM": (1, 2), "GRU": (1, 2), "Gemm": (1,)}  # where a node's weight matrices come in
@@ -26,9 +28,18 @@ _MATRICES = {"RNN": (1, 2), "LSTM": (1, 2), "GRU": (1, 2), "Gemm": (1,)}  # wher
 
 @torch.no_grad()
 def rounded(model: nn.Module) -> nn.Module:
-    """A float32 copy of ``model`` whose weight matrices hold what eight bits a weight can hold."""
-    copied = copy.deepcopy(model).float()
+    """A float32 copy of ``model``, in evaluation, whose weight matrices hold what eight bits a weight can hold.
+
+    Raises:
+        InputError: a module is parametrized (weight norm and the like).
+    """
+    copied = frozen(model)
     for module in copied.modules():
+        if parametrize.is_parametrized(module):
+            raise InputError(
+                f"{type(module).__name__} computes its weights from others, and only weights can be rounded",
+                fix="torch.nn.utils.parametrize.remove_parametrizations makes them weights of their own",
+            )
         for matrix in _matrices(module):
             scale = (matrix.abs().amax(dim=1, keepdim=True) / _LEVELS).clamp(min=torch.finfo(matrix.dtype).tiny)
             matrix.copy_((matrix / scale).round() * scale)

@@ -20,7 +20,6 @@ T time, B batch, I input, H hidden, G gates, L layers, D directions.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -84,7 +83,7 @@ def export(layer: nn.Module, *, lengths: bool = True, initial_state: bool = True
     """
     ours = from_torch(layer) if type(layer) in (nn.RNN, nn.LSTM, nn.GRU) else layer
     require_known(ours)
-    whole = frozen(ours)
+    whole, exact = frozen(ours), frozen(ours, torch.float64)
     graph = Graph(f"gatelab_{whole.cell}")
     axes = ("batch", "time") if whole.batch_first else ("time", "batch")
     x = graph.input("input", np.float32, (*axes, whole.input_size), "the sequences")
@@ -102,7 +101,7 @@ def export(layer: nn.Module, *, lengths: bool = True, initial_state: bool = True
     graph.output(output, "output", np.float32, (*axes, width), "h of the last layer at every step, 0 beyond a length")
     for value, (_, name, size) in zip(final, states, strict=True):
         graph.output(value, name, np.float32, (stacked, "batch", size), f"state {name[0]} after the last step")
-    samples = tuple(_sample(whole, B, T, lengths, initial_state) for B, T in _SHAPES)
+    samples = tuple(_sample(whole, exact, B, T, lengths, initial_state) for B, T in _SHAPES)
     x = torch.from_numpy(samples[0].inputs["input"])
     return Export(graph.model({"layer": repr(whole)}), samples, lambda: whole(x))
 
@@ -212,17 +211,17 @@ def _directions(layer: Recurrent) -> int:
     return 2 if layer.bidirectional else 1
 
 
-def _sample(layer: Recurrent, B: int, T: int, lengths: bool, initial_state: bool) -> Sample:
-    """Random sequences, one of full length, and what the layer makes of them."""
+def _sample(layer: Recurrent, double: Recurrent, B: int, T: int, lengths: bool, initial_state: bool) -> Sample:
+    """Random sequences, one of full length, and what the layer makes of them, in float32 and in float64."""
     rng = generator(0, "export", B, T)
     shape = (B, T) if layer.batch_first else (T, B)
-    inputs = {"input": rng.normal(size=(*shape, layer.input_size)).astype(np.float32)}
+    inputs: dict[str, Array] = {"input": rng.normal(size=(*shape, layer.input_size)).astype(np.float32)}
     if lengths:
         inputs["lengths"] = np.array(rng.permutation([T, *rng.integers(1, T + 1, B - 1)]), np.int32)  # (B,)
     for name, size in zip(STATES if initial_state else (), layer.state_sizes, strict=False):
         count = layer.num_layers * _directions(layer)
         inputs[f"{name}_0"] = rng.normal(size=(count, B, size)).astype(np.float32)  # (L·D, B, H)
-    found, exact = _outputs(layer, inputs), _outputs(copy.deepcopy(layer).double(), inputs)
+    found, exact = _outputs(layer, inputs), _outputs(double, inputs)
     scale = {name: np.abs(values).max(initial=1e-30) for name, values in found.items()}
     return Sample(inputs, found, scale, deviation(found, exact, scale))
 

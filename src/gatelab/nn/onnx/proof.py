@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import statistics
 import time
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 
 from gatelab.core.errors import InputError
 from gatelab.core.files import write_bytes
@@ -91,6 +93,11 @@ class Export:
             )
         write_bytes(path, self.content)
         return difference
+
+
+def frozen(model: nn.Module, dtype: torch.dtype = torch.float32) -> Any:
+    """A copy of ``model`` as it is exported: in evaluation, on the CPU; in float64 to tell what rounding does."""
+    return copy.deepcopy(model).cpu().eval().to(dtype)
 
 
 def open_session(content: bytes) -> Any:

@@ -13,13 +13,12 @@ P past channels, F channels known ahead, I encoder inputs, C columns, H hidden, 
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from torch import nn
 
-from gatelab.nn.onnx import Export, Graph, recurrent, require_known
+from gatelab.nn.onnx import Export, Graph, frozen, recurrent, require_known
 from gatelab.tasks.forecasting.features import CYCLE_START, CYCLES
 from gatelab.tasks.forecasting.model import ForecastNet
 from gatelab.tasks.forecasting.onnx_samples import samples
@@ -39,8 +38,8 @@ def export(task: Forecasting, model: ForecastNet) -> Export:
     Raises:
         InputError: ONNX has no node for the encoder, or ``onnx`` is not installed.
     """
-    network = copy.deepcopy(model).cpu().float().eval()
-    require_known(network.encoder)
+    require_known(model.encoder)
+    network = frozen(model)
     writer = _Writer(task, network)
     proof, batch = samples(task, network)
     described = {

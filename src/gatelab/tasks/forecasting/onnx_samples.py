@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 
 from gatelab.core.random import generator
 from gatelab.data.table import Series
-from gatelab.nn.onnx import Sample, deviation
+from gatelab.nn.onnx import Sample, deviation, frozen
 from gatelab.tasks.forecasting import baselines
 from gatelab.tasks.forecasting.features import Features
 from gatelab.tasks.forecasting.windows import WindowBatch, Windows
@@ -78,7 +79,7 @@ def _stamps(features: Features, rng: np.random.Generator, rows: int) -> Any:
 
 def _sample(task: Forecasting, network: Any, case: _Case) -> Sample:
     outputs = _outputs(task, network, case.windows, case.origins)
-    exact = _outputs(task, copy.deepcopy(network).double(), _double(case.windows), case.origins)
+    exact = _outputs(task, frozen(network, torch.float64), _double(case.windows), case.origins)
     centre, spread = (part[:, None] for part in baselines.scales(case.windows, case.origins))  # (B, 1, O) each
     scaled = (outputs["quantiles"] - centre[..., None]) / spread[..., None]  # (B, K, O, Q)
     largest = np.abs(scaled).max(initial=1e-30)
