@@ -156,10 +156,15 @@ def test_a_segment_begins_from_the_learned_initial_state():
         torch.testing.assert_close((output[3:], states), (after, wanted))
 
 
-@pytest.mark.parametrize("extra", [{"layer_norm": True}, {"zoneout": 0.3}, {"peephole": True}], ids=str)
+EXTRAS = [{"layer_norm": True}, {"batch_norm": True}, {"zoneout": 0.3}, {"peephole": True}]
+
+
+@pytest.mark.parametrize("extra", EXTRAS, ids=str)
 def test_extras_know_nothing_of_resets(extra):
-    layer = make("LSTM", "dense", **extra).eval()
+    layer = make("LSTM", "dense", **extra)
     x, _ = inputs("dense")
+    layer(x)  # where there are statistics of each step, they are no longer all alike
+    layer.eval()
     resets = torch.zeros(T, B, dtype=torch.bool)
     resets[2] = True
     output, states = layer(x, None, resets)
@@ -191,6 +196,7 @@ def test_gradients_by_finite_differences(kind):
         return output, *(states if isinstance(states, tuple) else (states,))
 
     assert torch.autograd.gradcheck(call, (x, *hx), fast_mode=True)
+    assert torch.autograd.gradgradcheck(call, (x, *hx), fast_mode=True)
 
 
 @pytest.mark.parametrize("form", FORMS)

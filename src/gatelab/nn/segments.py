@@ -4,6 +4,7 @@ A reset at step t cuts between the steps t − 1 and t. What lies between two cu
 sequence of its own: it begins from the layer's initial state, and variational dropout draws it a mask of its own.
 ``with_resets`` moves every segment of every item of a batch into one packed batch, has the layer read that, and moves
 the outputs back. So no cell, kernel or extra knows about resets, and the steps of all segments run side by side.
+How many segments there are is seen from the values: ``torch.compile`` cannot take a call with resets as one graph.
 
 Backwards a segment is read from its end: the cut that begins one segment ends the one before. The initial state that a
 caller gives belongs to the end at which reading begins: forwards to an item's first segment, unless there is a reset
