@@ -178,6 +178,29 @@ def test_without_a_batch_and_without_a_state(name):
         torch.testing.assert_close(flat(compute(x[1])), [s[1] for s in together])
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_of_each_item(name):
+    cell, x = make(name), torch.randn(B, INPUT, dtype=torch.float64)
+    parameters = dict(cell.named_parameters())
+
+    def loss(parameters, item):  # (I,)
+        return flat(torch.func.functional_call(cell, parameters, (item,)))[0].square().sum()
+
+    per_item = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(parameters, x)
+    for item in range(B):
+        for key, gradient in torch.func.grad(loss)(parameters, x[item]).items():
+            torch.testing.assert_close(per_item[key][item], gradient)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_compiled_in_one_graph(name):
+    torch._dynamo.reset()
+    model, x = Decoder(make(name)), torch.randn(2, B, INPUT, dtype=torch.float64)
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(x), model(x))
+
+
 def test_variants_say_what_they_are():
     assert repr(make("gru_reset_before")) == "GRUCell(4, 5, reset_after=False)"
     assert repr(make("lstm_coupled")) == "LSTMCell(4, 5, coupled=True)"

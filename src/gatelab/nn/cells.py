@@ -53,9 +53,7 @@ class RecurrentCell(nn.RNNCellBase):
             ShapeError: a shape that does not fit, with the shape that would.
         """
         check_step(self, input, hx)
-        # torch.func.vmap cannot map torch's own steps, which write into their first operand
-        mapped = not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
-        return super().forward(input, hx) if self.plain and not mapped else self.step(input, hx)
+        return super().forward(input, hx) if self.plain and not open_loop.transformed() else self.step(input, hx)
 
     def step(self, input: Tensor, hx: Any = None, observe: Observer | None = None) -> Any:
         """``forward`` in the open: ``observe`` is handed the state after the step, and all it was computed from."""

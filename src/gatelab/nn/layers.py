@@ -26,7 +26,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Unpack
 
-import torch
 from torch import Tensor, nn
 
 from gatelab.cells.sequence import layer_names
@@ -167,7 +166,7 @@ class Recurrent(nn.RNNBase):
             from gatelab.nn.segments import with_resets  # which calls the layer again, the segments as a packed batch
 
             return with_resets(self, input, hx, resets)
-        if self.plain and not _transformed() and fused.prefers_torch(self, input):
+        if self.plain and not open_loop.transformed() and fused.prefers_torch(self, input):
             return self._torch.forward(self, input, hx)
         return open_loop.run(self, input, hx, scan=self._scan_for(packing.rows_of(self, input)))
 
@@ -186,11 +185,6 @@ class Recurrent(nn.RNNBase):
         own = {name: getattr(self, name) for name in (*EXTRAS, "checkpoint_every", "init")}
         usual = {name: extra.default for name, extra in EXTRAS.items()} | {"checkpoint_every": None, "init": "torch"}
         return super().extra_repr() + "".join(f", {k}={v!r}" for k, v in own.items() if v != usual[k])
-
-
-def _transformed() -> bool:
-    """Whether ``torch.func`` is at work, which cannot see into torch's own layers."""
-    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
 
 
 def _refuse_unknown(layer: Recurrent, extras: Mapping[str, Any]) -> None:

@@ -264,3 +264,8 @@ def weights_of(layer: Recurrent, name: str) -> Weights:
     """The parameters of the stacked layer and direction ``name`` (``l0``, ``l0_reverse``, …) as they are now."""
     fields: dict[str, Any] = {key: getattr(layer, f"{key}_{name}", None) for key in Weights._fields}
     return Weights(**fields)
+
+
+def transformed() -> bool:
+    """Whether ``torch.func`` is at work, which sees into the open loop and not into torch's own layers and cells."""
+    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
