@@ -59,6 +59,7 @@ def test_table_verdict_and_where_things_lie_then_json_without_any_work(table, tm
         (["compare", "forecasting", "co2_weekly", "--budget", "soon"], "--budget"),
         (["compare", "forecasting", "co2_weekly", "--out", "/proc/nothing"], "/proc/nothing"),
         (["compare", "forecasting", "co2_weekly", "--layers", "0"], "num_layers"),
+        (["compare", "forecasting", "co2_weekly", "--zoneout", "1"], "--zoneout"),
     ],
 )
 def test_bad_input_is_refused_in_words(words, said, tmp_path, monkeypatch, capsys):
@@ -74,7 +75,9 @@ def test_help_of_the_command_and_of_a_task(capsys):
     assert main(["compare", "--help"]) == 0
     assert "tasks: forecasting" in capsys.readouterr().out
     assert main(["compare", "forecasting", "--help"]) == 0
-    assert "--horizon" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "--horizon" in shown
+    assert "--recurrent-dropout" in shown
 
 
 @pytest.mark.slow

@@ -142,3 +142,14 @@ def test_a_step_that_is_computed_twice_is_counted_once():
         close(a, b)
     for a, b in zip(layer.parameters(), pieces.parameters(), strict=True):
         close(a.grad, b.grad)
+
+
+def test_compiled_whole():
+    layer, x = make(), torch.randn(T, B, INPUT, dtype=torch.float64)
+    twin = copy.deepcopy(layer)
+    torch._dynamo.reset()
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    for _ in range(2):
+        close(compiled(x), twin(x))
+    close(layer.statistics_l0.var_hh, twin.statistics_l0.var_hh)
+    close(compiled.eval()(x), twin.eval()(x))

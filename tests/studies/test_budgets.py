@@ -59,6 +59,16 @@ def test_named_budgets_are_met_within_two_percent(sizes, hidden_size, layers):
     assert "equal within" in sizes.said(models)
 
 
+def test_extras_do_not_move_the_budget_and_cells_with_them_meet_it(sizes):
+    plain, extra = ModelConfig(), ModelConfig(layer_norm=True, learn_initial_state=True)
+    target = sizes.target(plain, 32)
+    assert sizes.target(extra, 32) == target
+    assert sizes.target(ModelConfig(peephole=True), 32) == target  # though the budget's reference cell has none
+    found = sizes.solve("lstm", extra, target)
+    assert found.layer_norm
+    assert sizes.parameters(found) == pytest.approx(target, rel=0.05)
+
+
 def test_what_whole_units_cannot_meet_is_said(sizes):
     models = {cell: sizes.solve(cell, ModelConfig(), 60) for cell in ("rnn", "lstm")}
     assert "as near as whole units allow" in sizes.said(models)
