@@ -8,7 +8,8 @@ Both rest on exp(x) = 2ⁿ · exp(r), with n = round(x / ln 2), |r| ≤ ln 2 / 2
 
 The second form of tanh keeps its relative accuracy around 0, where n = 0 and 2ⁿ − 1 vanishes exactly. In float32 both
 have relative errors below 3 · 10⁻⁷ (``tests/kernels/test_activations.py`` goes through the whole range). σ goes no
-further down than 2⁻¹²⁶: beyond, that is its absolute error. NaN gives NaN, ±∞ the limits.
+further down than 2⁻¹²⁶: beyond, that is its absolute error. NaN gives NaN, ±∞ the limits,
+−0 under tanh +0.
 
 In float64 the C library's functions are called lane by lane: exact, there for tests and references.
 """

@@ -51,7 +51,7 @@ def forward(steps, a, weight, bias_n, h, out, saved, extras, products, masked, k
         for r in range(rows):
             if x.normalised:
                 normalise_gates(pp, r * wide, x, first + r, GATES, H, keep)
-            _row_forward(pa, pb, ph, r * H, pp, r * wide, po, ps, x, first + r, H, keep)
+            row_forward(pa, pb, ph, r * H, pp, r * wide, po, ps, x, first + r, H, keep)
 
 
 @njit(inline="always")
@@ -61,7 +61,8 @@ def _pointers(a, weight, bias_n, h, out, saved, products, masked):
 
 
 @njit(error_model="numpy")
-def _row_forward(a, bias_n, h, at_h, p, at_p, out, saved, x, row, H, keep):
+def row_forward(a, bias_n, h, at_h, p, at_p, out, saved, x, row, H, keep):
+    """The equations for one item: from its products at ``p`` to its state at ``h`` and in ``out``."""
     for j in range(0, H, lanes(a)):
         left, g, o, k = H - j, row * 3 * H + j, row * H + j, row * 4 * H + j
         reset = sigmoid(load(a, g, left) + load(p, at_p + j, left))

@@ -64,17 +64,17 @@ def forward(steps, a, weight, h, c, out, cells, saved, extras, products, masked,
             row = first + r
             if x.normalised:
                 normalise_gates(pp, r * wide, x, row, gates, H, keep)
-            _write(pa, pc, r * H, pp, r * wide, ps, fresh, x, row * gates * H, H, coupled, keep)
+            write(pa, pc, r * H, pp, r * wide, ps, fresh, x, row * gates * H, H, coupled, keep)
             shown = 0
             if x.normalised_c:
                 shown = H
                 _normalise_c(fresh, x, H)
             at_o = (gates - 1) * H
-            _show(pa, ph, pc, r * H, pp, r * wide + at_o, po, pcs, ps, fresh, shown, x, row, gates, H, keep)
+            show(pa, ph, pc, r * H, pp, r * wide + at_o, po, pcs, ps, fresh, shown, x, row, gates, H, keep)
 
 
 @njit(error_model="numpy")
-def _write(a, c, at_c, p, at_p, saved, fresh, x, at_row, H, coupled, keep):
+def write(a, c, at_c, p, at_p, saved, fresh, x, at_row, H, coupled, keep):
     """The gates that write, and the new c."""
     at_f = 0 if coupled else H
     for j in range(0, H, lanes(a)):
@@ -109,7 +109,7 @@ def _normalise_c(fresh, x, H):
 
 
 @njit(error_model="numpy")
-def _show(a, h, c, at_h, p, at_p, out, cells, saved, fresh, shown, x, row, gates, H, keep):
+def show(a, h, c, at_h, p, at_p, out, cells, saved, fresh, shown, x, row, gates, H, keep):
     """The gate that shows, the new h, and zoneout of both states."""
     at_o = (row * gates + gates - 1) * H
     for j in range(0, H, lanes(a)):

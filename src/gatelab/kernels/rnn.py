@@ -48,11 +48,12 @@ def forward(steps, a, weight, h, out, saved, extras, products, masked, relu, kee
         for r in range(rows):
             if x.normalised:
                 normalise_gates(pp, r * wide, x, first + r, GATES, H, keep)
-            _row_forward(pa, ph, r * H, pp, r * wide, po, ps, x, (first + r) * H, H, relu, keep)
+            row_forward(pa, ph, r * H, pp, r * wide, po, ps, x, (first + r) * H, H, relu, keep)
 
 
 @njit(error_model="numpy")
-def _row_forward(a, h, at_h, p, at_p, out, saved, x, at_row, H, relu, keep):
+def row_forward(a, h, at_h, p, at_p, out, saved, x, at_row, H, relu, keep):
+    """The equation for one item: from its products at ``p`` to its state at ``h`` and in ``out``."""
     for j in range(0, H, lanes(a)):
         left, o = H - j, at_row + j
         pre = load(a, o, left) + load(p, at_p + j, left)

@@ -225,6 +225,16 @@ def pointer(typingctx, array):
     return types.CPointer(array.dtype)(array), generate
 
 
+@emits
+def shifted(typingctx, base, offset):
+    """The address ``offset`` elements further."""
+
+    def generate(context, builder, sig, args):
+        return builder.gep(args[0], [args[1]])
+
+    return base(base, types.intp), generate
+
+
 def _mask(builder: ir.IRBuilder, left, lanes: int):
     """Which of ``lanes`` lanes lie within the ``left`` remaining elements."""
     index = ir.Constant(_vector(left.type, lanes), list(range(lanes)))

@@ -1,0 +1,101 @@
+"""One step of a plain cell for live data: the weights packed once, nothing allocated in a step.
+
+A sequence pays for packing, for buffers and for the call once; a stream that does one step at a time would pay for them
+at every step. Here all is prepared, and a step is one call of a compiled function: two products and the rows of
+``gatelab.kernels.gru``, ``lstm`` or ``rnn``, the same functions as for sequences.
+
+B sequences side by side, I input, H hidden, G gates.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from gatelab.kernels import gru, lstm, rnn
+from gatelab.kernels.compiling import announced
+from gatelab.kernels.extras import Open
+from gatelab.kernels.product import aligned, packed, product, width
+from gatelab.kernels.simd import pointer, shifted
+
+Array = np.ndarray
+CODES = {"rnn": 0, "rnn_relu": 1, "gru": 2, "lstm": 3, "lstm_coupled": 4}
+"""The cells that can be streamed this way, as the compiled function knows them."""
+
+
+class Buffers(NamedTuple):
+    """Everything a step reads and writes, but for its input."""
+
+    weight_ih: Array  # packed
+    weight_hh: Array  # packed
+    bias: Array  # (blocks · width,) every bias that goes to the input's side
+    bias_n: Array  # (H,) the GRU's other one
+    h: Array  # (B, H) the state, replaced by the next
+    c: Array  # (B, H) the LSTM's
+    a: Array  # (B, blocks · width)
+    products: Array  # (B, blocks · width)
+    room: Array  # (2, H)
+    bytes: Array  # (0,) uint8, where zoneout would have its masks
+
+
+class Stepper:
+    """One layer of one direction, step by step.
+
+    Args:
+        cell: a name of ``CODES``.
+        weight_ih: ``(G·H, I)``.
+        weight_hh: ``(G·H, H)``.
+        bias: ``(G·H,)``, both biases of torch added up, but for the GRU's ``bias_hh`` of n.
+        bias_n: ``(H,)`` that one; zeros for other cells.
+        B: sequences side by side.
+    """
+
+    def __init__(self, cell: str, weight_ih: Array, weight_hh: Array, bias: Array, bias_n: Array, B: int):
+        dtype, (rows, H) = weight_hh.dtype, weight_hh.shape
+        wide = -(-rows // width(dtype)) * width(dtype)
+        filled = aligned((wide,), dtype)
+        filled[:rows] = bias
+        matrices = [aligned(shape, dtype) for shape in ((B, H), (B, H), (B, wide), (B, wide), (2, H))]
+        self.buffers = Buffers(
+            packed(weight_ih.T), packed(weight_hh.T), filled, bias_n.copy(), *matrices, np.empty(0, np.uint8)
+        )
+        self.code = CODES[cell]
+        with announced(f"{cell} kernel ({dtype}, one step)"):
+            step(self.code, np.zeros((B, weight_ih.shape[1]), dtype), self.buffers)
+        self.h, self.c = self.buffers.h, self.buffers.c
+        self.h[...] = self.c[...] = 0
+
+    def __call__(self, x: Array) -> Array:
+        """Takes the step ``x (B, I)``, contiguous, and gives h ``(B, H)``, which the next step replaces."""
+        step(self.code, x, self.buffers)
+        return self.h
+
+
+@njit(nogil=True, error_model="numpy", cache=True)
+def step(code, x, buffers):
+    """Takes a step: replaces ``buffers.h`` and ``buffers.c``."""
+    (B, I), H, wide = x.shape, buffers.h.shape[1], len(buffers.bias)  # noqa: E741
+    a, products, h, c = pointer(buffers.a), pointer(buffers.products), pointer(buffers.h), pointer(buffers.c)
+    blocks, room = len(buffers.weight_ih), pointer(buffers.room)
+    for r in range(B):
+        for j in range(wide):
+            buffers.a[r, j] = buffers.bias[j]
+    product(pointer(x), 0, I, pointer(buffers.weight_ih), blocks, I, a, 0, wide, B, True)
+    product(h, 0, H, pointer(buffers.weight_hh), blocks, H, products, 0, wide, B, False)
+    masks = pointer(buffers.bytes)
+    plain = Open(False, a, False, False, masks, masks, 0.0, 0.0, False, a, a, a, False, a, a, False, a)
+    for r in range(B):
+        row, at = shifted(a, r * wide), r * H
+        if code < 2:
+            rnn.row_forward(row, h, at, products, r * wide, shifted(h, at), a, plain, 0, H, code == 1, False)
+        elif code == 2:
+            bias_n = pointer(buffers.bias_n)
+            gru.row_forward(row, bias_n, h, at, products, r * wide, shifted(h, at), a, plain, 0, H, False)
+        else:
+            coupled = code == 4
+            gates = 3 if coupled else 4
+            last = r * wide + (gates - 1) * H
+            lstm.write(row, c, at, products, r * wide, a, room, plain, 0, H, coupled, False)
+            lstm.show(row, h, c, at, products, last, shifted(h, at), a, a, room, 0, plain, 0, gates, H, False)
