@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,10 +95,15 @@ def _judge(loaded: Loaded, options: Options, folder: Path) -> tuple[Task, Part]:
         return loaded.task.reopen(options.data, "evaluate"), "test"
     source = remembered_source(folder)
     task = type(loaded.task).open(source, loaded.task.config)
-    if json.loads(json.dumps(task.state())) != loaded.run.task_state:  # updated since, or the file has changed
+    if _apart_from_notes(task.state()) != _apart_from_notes(loaded.run.task_state):  # updated, or the file has changed
         note(f"{source} is not what the model's scales were fitted on: all of its rows are scored")
         return loaded.task.reopen(source, "evaluate"), "test"
     return task, "test" if task.count("test", 1) else "validation"
+
+
+def _apart_from_notes(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A task's state as JSON gives it back; notes tell of choices, which the settings of a run hold already."""
+    return {**json.loads(json.dumps(state)), "notes": None}
 
 
 def _written(export: Export, options: Options) -> dict[str, Any]:

@@ -4,6 +4,9 @@ Each row of a weight matrix (what one unit of one gate reads) is rounded to 255 
 fine enough for its largest weight; biases, states and arithmetic stay float32. In the file the rows are integers
 behind a ``DequantizeLinear``. That covers RNN, LSTM and GRU alike, where ``onnxruntime.quantization`` knows the LSTM
 alone, and ``rounded`` gives the same network in torch, so that any metric of any task measures what was lost.
+
+onnxruntime's dynamic quantisation of the LSTM rounds inputs and states too. Measured over 48 steps at B = 1 it errs 2
+to 4 times as much, and is 0.8 times as fast as float32 at H = 32, as fast at 64, and 1.6 times at 128.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ GRU   r, z, n           z, r, n             z keeps the old state in both; reset
 ====  ================  ==================  =====================================================================
 
 The coupled cell has no input gate: i = 1 − f = 1 − σ(z_f) = σ(−z_f), an ordinary LSTM whose input gate has the forget
-gate's parameters with the other sign. (ONNX's own ``input_forget`` computes f from i, and leaves open which.)
+gate's parameters with the other sign. (ONNX's own ``input_forget`` does not say which gate follows the other.)
 
 T time, B batch, I input, H hidden, G gates, L layers, D directions.
 """
@@ -84,26 +84,32 @@ def export(layer: nn.Module, *, lengths: bool = True, initial_state: bool = True
     ours = from_torch(layer) if type(layer) in (nn.RNN, nn.LSTM, nn.GRU) else layer
     require_known(ours)
     whole, exact = frozen(ours), frozen(ours, torch.float64)
-    graph = Graph(f"gatelab_{whole.cell}")
-    axes = ("batch", "time") if whole.batch_first else ("time", "batch")
-    x = graph.input("input", np.float32, (*axes, whole.input_size), "the sequences")
-    count = graph.input("lengths", np.int32, ("batch",), "steps of each sequence, from 1 on") if lengths else ""
-    states = [(f"{name}_0", f"{name}_n", size) for name, size in zip(STATES, whole.state_sizes, strict=False)]
-    stacked = whole.num_layers * _directions(whole)  # L·D
-    initial = [
-        graph.input(name, np.float32, (stacked, "batch", size), f"initial state {name[0]}; zeros to begin anew")
-        for name, _, size in states
-    ]if initial_state else None  # fmt: skip
-    rows = graph.node("Transpose", x, perm=(1, 0, 2)) if whole.batch_first else x  # (T, B, I)
-    output, final = recurrent(graph, whole, rows, count, initial)
-    output = graph.node("Transpose", output, perm=(1, 0, 2)) if whole.batch_first else output
-    width = whole.state_sizes[0] * _directions(whole)
-    graph.output(output, "output", np.float32, (*axes, width), "h of the last layer at every step, 0 beyond a length")
-    for value, (_, name, size) in zip(final, states, strict=True):
-        graph.output(value, name, np.float32, (stacked, "batch", size), f"state {name[0]} after the last step")
     samples = tuple(_sample(whole, exact, B, T, lengths, initial_state) for B, T in _SHAPES)
-    x = torch.from_numpy(samples[0].inputs["input"])
-    return Export(graph.model({"layer": repr(whole)}), samples, lambda: whole(x))
+    model = _graph(whole, lengths, initial_state).model({"layer": repr(whole)})
+    first = torch.from_numpy(samples[0].inputs["input"])
+    return Export(model, samples, lambda: whole(first))
+
+
+def _graph(layer: Recurrent, lengths: bool, initial_state: bool) -> Graph:
+    """The graph of a layer alone, with torch's names and layout outside."""
+    graph = Graph(f"gatelab_{layer.cell}")
+    stacked = layer.num_layers * _directions(layer)  # L·D
+    shapes = {name: (stacked, "batch", size) for name, size in zip(STATES, layer.state_sizes, strict=False)}
+    axes = ("batch", "time") if layer.batch_first else ("time", "batch")
+    rows = graph.input("input", np.float32, (*axes, layer.input_size), "the sequences")
+    count = graph.input("lengths", np.int32, ("batch",), "steps of each sequence, from 1 on") if lengths else ""
+    initial = None
+    if initial_state:
+        text = "initial state {}; zeros to begin anew"
+        initial = [graph.input(f"{name}_0", np.float32, shape, text.format(name)) for name, shape in shapes.items()]
+    rows = graph.node("Transpose", rows, perm=(1, 0, 2)) if layer.batch_first else rows  # (T, B, I)
+    output, final = recurrent(graph, layer, rows, count, initial)
+    output = graph.node("Transpose", output, perm=(1, 0, 2)) if layer.batch_first else output
+    width = layer.state_sizes[0] * _directions(layer)  # D·H
+    graph.output(output, "output", np.float32, (*axes, width), "h of the last layer at every step, 0 beyond a length")
+    for value, (name, shape) in zip(final, shapes.items(), strict=True):
+        graph.output(value, f"{name}_n", np.float32, shape, f"state {name} after the last step")
+    return graph
 
 
 def require_known(layer: nn.Module) -> None:
