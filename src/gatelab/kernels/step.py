@@ -9,6 +9,7 @@ B sequences side by side, I input, H hidden, G gates.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -45,27 +46,27 @@ class Stepper:
 
     Args:
         cell: a name of ``CODES``.
-        weight_ih: ``(G·H, I)``.
-        weight_hh: ``(G·H, H)``.
-        bias: ``(G·H,)``, both biases of torch added up, but for the GRU's ``bias_hh`` of n.
-        bias_n: ``(H,)`` that one; zeros for other cells.
+        parameters: ``weight_ih (G·H, I)``; ``weight_hh (G·H, H)``; both biases of torch added up ``(G·H,)``, without the
+            GRU's ``bias_hh`` of n; ``(H,)`` that one, zeros for other cells.
         B: sequences side by side.
     """
 
-    def __init__(self, cell: str, weight_ih: Array, weight_hh: Array, bias: Array, bias_n: Array, B: int):
+    def __init__(self, cell: str, parameters: Sequence[Array], B: int):
+        weight_ih, weight_hh, bias, bias_n = parameters
         dtype, (rows, H) = weight_hh.dtype, weight_hh.shape
         wide = -(-rows // width(dtype)) * width(dtype)
         filled = aligned((wide,), dtype)
         filled[:rows] = bias
-        matrices = [aligned(shape, dtype) for shape in ((B, H), (B, H), (B, wide), (B, wide), (2, H))]
-        self.buffers = Buffers(
-            packed(weight_ih.T), packed(weight_hh.T), filled, bias_n.copy(), *matrices, np.empty(0, np.uint8)
-        )
+        h, c, a, products, room = (aligned(shape, dtype) for shape in ((B, H), (B, H), (B, wide), (B, wide), (2, H)))
+        weights, nothing = (packed(weight_ih.T), packed(weight_hh.T)), np.empty(0, np.uint8)
+        self.buffers = Buffers(*weights, filled, bias_n.copy(), h, c, a, products, room, nothing)
         self.code = CODES[cell]
         with announced(f"{cell} kernel ({dtype}, one step)"):
             step(self.code, np.zeros((B, weight_ih.shape[1]), dtype), self.buffers)
-        self.h, self.c = self.buffers.h, self.buffers.c
-        self.h[...] = self.c[...] = 0
+        self.h = self.buffers.h
+        self.state = (self.h, self.buffers.c) if cell in ("lstm", "lstm_coupled") else (self.h,)
+        for array in self.state:
+            array[...] = 0
 
     def __call__(self, x: Array) -> Array:
         """Takes the step ``x (B, I)``, contiguous, and gives h ``(B, H)``, which the next step replaces."""

@@ -21,18 +21,22 @@ from torch.nn import Parameter
 from torch.nn.functional import linear
 from torch.nn.utils.rnn import PackedSequence
 
+from gatelab.nn import open_loop
 from gatelab.nn.extras import EXTRAS
 from gatelab.nn.hooks import Noise, Weights
 from gatelab.nn.packing import State
-from gatelab.nn.recurrence import Arguments, recurrence
+from gatelab.nn.recurrence import Arguments, array_of, recurrence
 
 if TYPE_CHECKING:
+    from gatelab.kernels.step import Stepper
     from gatelab.nn.layers import Recurrent
 
 CELLS = ("rnn", "rnn_relu", "lstm", "lstm_coupled", "gru")
 """The cells that have kernels."""
 _HAS_NUMBA = importlib.util.find_spec("numba") is not None
 _said: list[str] = []
+_DTYPES = (torch.float32, torch.float64)
+_ACTIVE = ("layer_norm", "zoneout", "peephole")  # extras that act in evaluation
 _BEYOND = ("batch_norm",)  # extras that couple the items of a batch, which the kernels take one by one
 
 
@@ -58,7 +62,7 @@ def _has_kernel(layer: Recurrent) -> bool:
 
 
 def _readable(rows: Tensor) -> bool:
-    if rows.device.type != "cpu" or rows.dtype not in (torch.float32, torch.float64) or not rows.numel():
+    if rows.device.type != "cpu" or rows.dtype not in _DTYPES or not rows.numel():
         return False
     if torch.compiler.is_compiling():
         return True
@@ -72,6 +76,27 @@ def _numba() -> bool:
         _said.append("gatelab: without Numba the recurrent layers run several times slower; pip install numba")
         print(_said[0], file=sys.stderr)  # noqa: T201
     return _HAS_NUMBA
+
+
+# ---- single steps ----------------------------------------------------------------------------------------------------
+
+
+def steppers(layer: Recurrent, B: int) -> list[Stepper] | None:
+    """What takes single steps of each stacked layer with its weights of now; None where there is no kernel for that."""
+    like = layer.weight_ih_l0
+    plain = not any(getattr(layer, name) for name in _ACTIVE)
+    if not (plain and _has_kernel(layer) and like.device.type == "cpu" and like.dtype in _DTYPES and _numba()):
+        return None
+    from gatelab.kernels.step import Stepper
+
+    made = []
+    for name in layer.scan_names:
+        w = open_loop.weights_of(layer, name)
+        bias, bias_n = _biases(layer, w)
+        zeros = like.new_zeros(len(w.weight_ih))  # (G·H,)
+        bias, bias_n = zeros if bias is None else bias, zeros[: layer.hidden_size] if bias_n is None else bias_n
+        made.append(Stepper(layer.cell, [array_of(t) for t in (w.weight_ih, w.weight_hh, bias, bias_n)], B))
+    return made
 
 
 # ---- the twin of open_loop.scan --------------------------------------------------------------------------------------
@@ -105,18 +130,23 @@ def _input_side(
     layer: Recurrent, w: Weights, noise: Noise, rows: Tensor, batch_sizes: Tensor | None, B: int
 ) -> tuple[Tensor, Tensor | None]:
     """The input's side of all pre-activations ``(N, G·H)``, every bias in it that can be; the GRU's other one."""
-    H, bias, bias_n = layer.hidden_size, w.bias_ih, None
-    if w.bias_ih is not None and w.bias_hh is not None:
-        reached = w.bias_hh
-        if layer.cell == "gru":
-            reached, bias_n = torch.nn.functional.pad(w.bias_hh[: 2 * H], (0, H)), w.bias_hh[2 * H :]
-        bias = w.bias_ih + reached  # (G·H,)
+    bias, bias_n = _biases(layer, w)
     for extra in layer.extras:
         rows = extra.inputs(noise, rows, batch_sizes, B)
     if w.norm_ih is None:
         return linear(rows, w.weight_ih, bias), bias_n
     product = EXTRAS["layer_norm"].projected(layer, w, linear(rows, w.weight_ih), [])  # (N, G·H)
     return product if bias is None else product + bias, bias_n
+
+
+def _biases(layer: Recurrent, w: Weights) -> tuple[Tensor | None, Tensor | None]:
+    """Both biases as one where they only ever add up ``(G·H,)``, and the GRU's that its reset gate reaches ``(H,)``."""
+    if w.bias_ih is None or w.bias_hh is None:
+        return None, None
+    if layer.cell != "gru":
+        return w.bias_ih + w.bias_hh, None
+    H = layer.hidden_size
+    return w.bias_ih + torch.nn.functional.pad(w.bias_hh[: 2 * H], (0, H)), w.bias_hh[2 * H :]
 
 
 def _zoneout(noise: Noise) -> tuple[Tensor | None, Tensor | None, float, float]:

@@ -90,18 +90,18 @@ def _forward(x: Arguments) -> Results:
     from gatelab.kernels import scan  # here, for Numba takes half a second to import
 
     results = _empty_results(x)
-    state = [_array(s.copy_(initial)) for s, initial in ((results.h, x.h), (results.c, x.c)) if initial is not None]
-    out = _array(results.out)
+    state = [array_of(s.copy_(initial)) for s, initial in ((results.h, x.h), (results.c, x.c)) if initial is not None]
+    out = array_of(results.out)
     scan.forward(
         x.cell,
         _rows(x.offsets, x.a.shape[0], x.h.shape[0]),
         x.reverse,
-        _array(x.a),
-        _array(x.weight_hh),
-        _array(x.h.new_zeros(x.h.shape[1]) if x.bias_n is None else x.bias_n),
+        array_of(x.a),
+        array_of(x.weight_hh),
+        array_of(x.h.new_zeros(x.h.shape[1]) if x.bias_n is None else x.bias_n),
         state,
         out,
-        scan.Record(_array(results.saved) if results.saved.numel() else out, _array(results.cells)),
+        scan.Record(array_of(results.saved) if results.saved.numel() else out, array_of(results.cells)),
         _extras(x, results),
         x.keep,
         torch.get_num_threads(),
@@ -136,20 +136,20 @@ def _empty_gradients(x: Arguments) -> StepGradients:
 def _backward_steps(x: Arguments, results: Results, dout: Tensor, dh: Tensor, dc: Tensor) -> StepGradients:
     from gatelab.kernels import scan
 
-    found, out = _empty_gradients(x), _array(results.out)
+    found, out = _empty_gradients(x), array_of(results.out)
     pairs = ((found.h, dh, x.h), (found.c, dc, x.c))
     own = scan.backward(
         x.cell,
         _rows(x.offsets, out.shape[0], x.h.shape[0]),
         x.reverse,
-        _array(x.weight_hh),
-        [_array(s) for s in (x.h, x.c) if s is not None],
+        array_of(x.weight_hh),
+        [array_of(s) for s in (x.h, x.c) if s is not None],
         out,
-        scan.Record(_array(results.saved) if results.saved.numel() else out, _array(results.cells)),
+        scan.Record(array_of(results.saved) if results.saved.numel() else out, array_of(results.cells)),
         _extras(x, results),
-        _array(dout),
-        [_array(d.copy_(last)) for d, last, s in pairs if s is not None],
-        scan.Gradients(_array(found.a), _array(found.s_n), _array(found.product)),
+        array_of(dout),
+        [array_of(d.copy_(last)) for d, last, s in pairs if s is not None],
+        scan.Gradients(array_of(found.a), array_of(found.s_n), array_of(found.product)),
         torch.get_num_threads(),
     )
     return found._replace(own=torch.from_numpy(own))
@@ -158,20 +158,20 @@ def _backward_steps(x: Arguments, results: Results, dout: Tensor, dh: Tensor, dc
 # ---- NumPy's side --------------------------------------------------------------------------------------------------
 
 
-def _array(tensor: Tensor) -> np.ndarray:
+def array_of(tensor: Tensor) -> np.ndarray:
     """The tensor's own memory where it lies row after row, else a copy."""
     return tensor.detach().contiguous().numpy()
 
 
 def _rows(offsets: Tensor | None, N: int, B: int) -> np.ndarray:
     """The first row of each step, and N: ``(T + 1,)`` int64."""
-    return np.arange(0, N + 1, B) if offsets is None else _array(offsets)
+    return np.arange(0, N + 1, B) if offsets is None else array_of(offsets)
 
 
 @cache
 def _none(dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Arrays without elements: a vector, a matrix, a matrix of bytes."""
-    vector = _array(torch.empty(0, dtype=dtype))
+    vector = array_of(torch.empty(0, dtype=dtype))
     return vector, vector.reshape(0, 0), np.empty((0, 0), np.uint8)
 
 
@@ -180,17 +180,17 @@ def _extras(x: Arguments, results: Results) -> Any:
 
     vector, matrix, bits = _none(x.h.dtype)
     return Extras(
-        matrix if x.mask is None else _array(x.mask),
-        bits if x.zoneout_h is None else _array(x.zoneout_h).view(np.uint8),
-        bits if x.zoneout_c is None else _array(x.zoneout_c).view(np.uint8),
+        matrix if x.mask is None else array_of(x.mask),
+        bits if x.zoneout_h is None else array_of(x.zoneout_h).view(np.uint8),
+        bits if x.zoneout_c is None else array_of(x.zoneout_c).view(np.uint8),
         x.kept_h,
         x.kept_c,
-        vector if x.gain is None else _array(x.gain),
-        matrix if x.gain is None else _array(results.normed),
-        matrix if x.gain is None else _array(results.factors),
-        vector if x.gain_c is None else _array(x.gain_c),
-        vector if x.bias_c is None else _array(x.bias_c),
-        vector if x.peephole is None else _array(x.peephole),
+        vector if x.gain is None else array_of(x.gain),
+        matrix if x.gain is None else array_of(results.normed),
+        matrix if x.gain is None else array_of(results.factors),
+        vector if x.gain_c is None else array_of(x.gain_c),
+        vector if x.bias_c is None else array_of(x.bias_c),
+        vector if x.peephole is None else array_of(x.peephole),
     )
 
 

@@ -15,7 +15,7 @@ B batch, I input, H hidden, L layers.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from gatelab.core.errors import InputError
-from gatelab.nn import extras, open_loop
+from gatelab.nn import extras, fused, open_loop
 from gatelab.nn.hooks import Weights
 from gatelab.nn.packing import STATES, State
 from gatelab.nn.shapes import ShapeError, check_state
@@ -31,7 +31,7 @@ from gatelab.nn.shapes import ShapeError, check_state
 if TYPE_CHECKING:
     from gatelab.nn.layers import Recurrent
 
-Advance = Callable[[Tensor, list[State], int], tuple[Tensor, list[State]]]  # (x (B, I), states, steps before)
+States = list[State]  # of each stacked layer, (B, H) each
 
 
 class Stream:
@@ -73,13 +73,15 @@ class Stream:
         states = self.layer.initial_state(self.batch_size or 1, like)  # (L, B, H) each
         self._initial = [tuple(rows.clone() for rows in layer) for layer in zip(*states, strict=True)]
         self._dtype, self._device = like.dtype, like.device
-        self._advance = advance_of(self.layer, self._initial)
+        before = self._engine.states if hasattr(self, "_engine") else self._initial
+        steppers = fused.steppers(self.layer, self.batch_size or 1)
+        self._engine = _Open(self.layer, self._initial) if steppers is None else _Kernels(steppers)
+        self._engine.states = before
 
     @overload
     def __call__(self, x: Tensor) -> Tensor: ...
     @overload
     def __call__(self, x: np.ndarray) -> np.ndarray: ...
-    @torch.no_grad()
     def __call__(self, x):
         """The output ``(H,)`` or ``(B, H)`` for the next step ``x (I,)`` or ``(B, I)``: an array unless x is a tensor.
 
@@ -87,20 +89,19 @@ class Stream:
             ShapeError: ``x`` has another shape.
         """
         batch = () if self.batch_size is None else (self.batch_size,)
-        expected, got = (*batch, self.layer.input_size), tuple(np.shape(x))
+        x = x if isinstance(x, (Tensor, np.ndarray)) else np.asarray(x)
+        expected, got = (*batch, self.layer.input_size), tuple(x.shape)
         if got != expected:
             fix = "give one step at a time; `layer.stream(batch_size=B)` makes a stream of B sequences"
             raise ShapeError("the input does not fit the stream", expected=expected, got=got, fix=fix)
-        rows = torch.as_tensor(x, dtype=self._dtype, device=self._device).reshape(-1, got[-1])  # (B, I)
-        y, self._states = self._advance(rows, self._states, self.steps)
+        y = self._engine(x if batch else x.reshape(1, -1), self.steps)  # (B, H)
         self.steps += 1
-        y = y.clone().reshape(*batch, -1)  # a copy, for it may share its memory with the state
-        return y if isinstance(x, Tensor) else array_of(y)
+        return y if batch else y[0]
 
     @property
     def state(self) -> Tensor | tuple[Tensor, ...]:
         """The state as the layer gives and takes it: ``(L, B, H)``, or ``(L, H)``; the LSTM's a pair."""
-        states = tuple(map(torch.stack, zip(*self._states, strict=True)))  # (L, B, H) each
+        states = tuple(map(torch.stack, zip(*self._engine.states, strict=True)))  # (L, B, H) each
         states = states if self.batch_size is not None else tuple(s.squeeze(1) for s in states)
         return states if len(states) > 1 else states[0]
 
@@ -115,14 +116,14 @@ class Stream:
                 all sequences have to be at the same step.
         """
         if rows is None:
-            self._states, self.steps = list(self._initial), 0  # of each stacked layer, (B, H) each
+            self._engine.states, self.steps = self._initial, 0
             return
         if getattr(self.layer, "batch_norm", False):
             raise InputError("the sequences of a layer with batch_norm share their steps", fix="reset all of them")
         chosen = self._mask(rows)  # (B, 1)
-        self._states = [
+        self._engine.states = [
             tuple(torch.where(chosen, i, s) for i, s in zip(initial, state, strict=True))
-            for initial, state in zip(self._initial, self._states, strict=True)
+            for initial, state in zip(self._initial, self._engine.states, strict=True)
         ]
 
     def save(self) -> dict[str, np.ndarray]:
@@ -150,7 +151,7 @@ class Stream:
         check_state(self.layer, hx, () if self.batch_size is None else (self.batch_size,))
         states = (s.detach().to(self._device, self._dtype) for s in (hx if isinstance(hx, (tuple, list)) else (hx,)))
         batched = [(s if self.batch_size is not None else s.unsqueeze(1)).clone() for s in states]  # (L, B, H) each
-        self._states = list(zip(*(s.unbind() for s in batched), strict=True))
+        self._engine.states = list(zip(*(s.unbind() for s in batched), strict=True))
 
     def _mask(self, rows: Sequence[int] | np.ndarray | Tensor) -> Tensor:
         B = self.batch_size or 1
@@ -165,32 +166,59 @@ class Stream:
         return torch.zeros(B, 1, dtype=torch.bool, device=self._device).index_fill(0, given.long(), True)
 
 
-def advance_of(layer: Recurrent, states: list[State]) -> Advance:
-    """One step of ``layer`` as a function, with its weights of now, in evaluation mode.
+class _Open:
+    """A layer step by step in torch operations: any cell, any extra, any device.
 
-    Args:
-        layer: a layer of one direction.
-        states: of each stacked layer ``(B, H)``, for their sizes.
-
-    Returns:
-        From the input ``(B, I)``, the states of the stacked layers before and how many steps there were, to the output
-        ``(B, P or H)`` and the states after.
+    The weights are those of now, and the mode is that of evaluation.
     """
-    still = object.__new__(type(layer))  # shares everything with the layer but its mode
-    still.__dict__.update(vars(layer), training=False)
-    weights = [_copied(open_loop.weights_of(layer, name)) for name in layer.scan_names]
-    noise = [extras.draw(still, w, states[0][0], state) for w, state in zip(weights, states, strict=True)]
 
-    def advance(x: Tensor, states: list[State], steps: int) -> tuple[Tensor, list[State]]:
-        after = []
-        for w, quiet, state in zip(weights, noise, states, strict=True):
+    def __init__(self, layer: Recurrent, states: States):
+        self.layer = object.__new__(type(layer))  # shares everything with the layer but its mode
+        self.layer.__dict__.update(vars(layer), training=False)
+        self.weights = [_copied(open_loop.weights_of(layer, name)) for name in layer.scan_names]
+        drawn = zip(self.weights, states, strict=True)
+        self.noise = [extras.draw(self.layer, w, state[0], state) for w, state in drawn]
+        self.states = states
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor | np.ndarray, steps: int) -> Any:
+        """The output ``(B, P or H)`` for the input ``(B, I)``, of its kind, after ``steps`` steps."""
+        like, after = self.weights[0].weight_ih, []
+        rows = torch.as_tensor(x, dtype=like.dtype, device=like.device)  # (B, I)
+        for w, quiet, state in zip(self.weights, self.noise, self.states, strict=True):
             w = w if w.statistics is None else w._replace(statistics=w.statistics.from_step(steps))
-            # Not the layer's fast scan, which lays the weights out for many steps before it takes the first.
-            x, state = open_loop.scan(still, w, quiet, x, None, state, False)  # (B, H)
+            rows, state = open_loop.scan(self.layer, w, quiet, rows, None, state, False)  # (B, H)
             after.append(state)
-        return x, after
+        self.states = after
+        return rows.clone() if isinstance(x, Tensor) else array_of(rows).copy()  # the state shares its memory
 
-    return advance
+
+class _Kernels:
+    """The same by the kernels, for plain cells on a CPU."""
+
+    def __init__(self, steppers: list[Any]):
+        self.steppers = steppers
+        self.dtype = steppers[0].h.dtype
+
+    @property
+    def states(self) -> States:
+        """Copies of the states."""
+        return [tuple(torch.from_numpy(array.copy()) for array in stepper.state) for stepper in self.steppers]
+
+    @states.setter
+    def states(self, states: States) -> None:
+        for stepper, state in zip(self.steppers, states, strict=True):
+            for array, tensor in zip(stepper.state, state, strict=True):
+                array[...] = tensor.detach().numpy()
+
+    def __call__(self, x: Tensor | np.ndarray, steps: int) -> Any:
+        """The output ``(B, H)`` for the input ``(B, I)``, of its kind."""
+        if isinstance(x, Tensor):
+            return torch.from_numpy(self(x.detach().to("cpu").numpy(), steps))
+        rows = np.ascontiguousarray(x, self.dtype)  # (B, I)
+        for stepper in self.steppers:
+            rows = stepper(rows)
+        return rows.copy()  # the next step replaces it
 
 
 def _copied(w: Weights) -> Weights:
