@@ -25,23 +25,24 @@ GATES = 3
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def forward(steps, a, weight, bias_n, h, out, saved, extras, products, masked, keep):
+def forward(steps, a, weight, bias_n, h, out, s_n, extras, products, masked, keep):
     """All steps of some of the items.
 
     Args:
         steps: which.
-        a: ``(N, 3H)`` the input's side of the pre-activations.
+        a: ``(N, 3H)`` the input's side of the pre-activations; where ``keep``, r, z and n are written over it.
         weight: ``W_hh`` transposed and packed.
         bias_n: ``(H,)`` the bias within the reset gate's reach.
         h: ``(items, H)`` the state, initial before and final after.
         out: ``(N, H)`` the states after every step, written.
-        saved: ``(N, 4H)`` r, z, n, s_n for the backward pass, written where ``keep``.
+        s_n: ``(N, H)`` the recurrent side of n, written where ``keep``.
         extras: normalisation, masks and zoneout.
         products, masked: room for ``(items, blocks · width)`` and, with a mask, ``(items, H)``.
     """
     H, wide, blocks = h.shape[1], products.shape[1], len(weight)
     s, x = time.opened(steps), optional.opened(extras)
-    pa, w, pb, ph, po, ps, pp, pm = _pointers(a, weight, bias_n, h, out, saved, products, masked)
+    pa, w, pb, ph, po, ps = pointer(a), pointer(weight), pointer(bias_n), pointer(h), pointer(out), pointer(s_n)
+    pp, pm = pointer(products), pointer(masked)
     for index in range(s.T):
         t = time.at(s, index)
         rows, first = time.count(s, t), time.row(s, t)
@@ -54,17 +55,11 @@ def forward(steps, a, weight, bias_n, h, out, saved, extras, products, masked, k
             row_forward(pa, pb, ph, r * H, pp, r * wide, po, ps, x, first + r, H, keep)
 
 
-@njit(inline="always")
-def _pointers(a, weight, bias_n, h, out, saved, products, masked):
-    first = pointer(a), pointer(weight), pointer(bias_n), pointer(h)
-    return *first, pointer(out), pointer(saved), pointer(products), pointer(masked)
-
-
 @njit(error_model="numpy")
-def row_forward(a, bias_n, h, at_h, p, at_p, out, saved, x, row, H, keep):
+def row_forward(a, bias_n, h, at_h, p, at_p, out, s_n, x, row, H, keep):
     """The equations for one item: from its products at ``p`` to its state at ``h`` and in ``out``."""
     for j in range(0, H, lanes(a)):
-        left, g, o, k = H - j, row * 3 * H + j, row * H + j, row * 4 * H + j
+        left, g, o = H - j, row * 3 * H + j, row * H + j
         reset = sigmoid(load(a, g, left) + load(p, at_p + j, left))
         z = sigmoid(load(a, g + H, left) + load(p, at_p + H + j, left))
         s = load(p, at_p + 2 * H + j, left) + load(bias_n, j, left)
@@ -76,18 +71,19 @@ def row_forward(a, bias_n, h, at_h, p, at_p, out, saved, x, row, H, keep):
         store(h, at_h + j, left, new)
         store(out, o, left, new)
         if keep:
-            store(saved, k, left, reset)
-            store(saved, k + H, left, z)
-            store(saved, k + 2 * H, left, n)
-            store(saved, k + 3 * H, left, s)
+            store(a, g, left, reset)
+            store(a, g + H, left, z)
+            store(a, g + 2 * H, left, n)
+            store(s_n, o, left, s)
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def backward(steps, saved, out, h0, dout, dh, da, ds, weight_rz, weight_n, dproduct, extras, room):
+def backward(steps, gates, s_n, out, h0, dout, dh, da, ds, weight_rz, weight_n, dproduct, extras, room):
     """The same steps backwards.
 
     Args:
-        steps, saved, out, extras: as in ``forward``.
+        steps, out, s_n, extras: as in ``forward``.
+        gates: ``(N, 3H)`` r, z, n, as left in a.
         h0: ``(B, H)`` the initial state.
         dout: ``(N, H)`` ∂loss/∂out.
         dh: ``(items, width)`` ∂loss/∂(final state) before, ∂loss/∂(initial state) after; padded to whole blocks.
@@ -99,7 +95,8 @@ def backward(steps, saved, out, h0, dout, dh, da, ds, weight_rz, weight_n, dprod
     """
     H, wide, blocks = h0.shape[1], dh.shape[1], len(weight_rz)
     s, x = time.opened(steps), optional.opened(extras)
-    ps, po, p0, pdo, pdh = pointer(saved), pointer(out), pointer(h0), pointer(dout), pointer(dh)
+    pg, ps, po, p0 = pointer(gates), pointer(s_n), pointer(out), pointer(h0)
+    pdo, pdh = pointer(dout), pointer(dh)
     pda, pds, w_rz, w_n, pdp, pr = (
         pointer(da),
         pointer(ds),
@@ -114,7 +111,7 @@ def backward(steps, saved, out, h0, dout, dh, da, ds, weight_rz, weight_n, dprod
         for r in range(rows):
             before, row = time.row_before(s, t, r), first + r
             old, at_old = (po, before * H) if before >= 0 else (p0, (s.first + r) * H)
-            _row_backward(ps, old, at_old, pdo, pdh, r * wide, pda, pds, x, row, H)
+            _row_backward(pg, ps, old, at_old, pdo, pdh, r * wide, pda, pds, x, row, H)
             if x.normalised:
                 normalise_gate_backward(pda, row * 3 * H, x, row, 0, GATES, H, pdp)
                 normalise_gate_backward(pda, row * 3 * H + H, x, row, 1, GATES, H, pdp)
@@ -128,16 +125,16 @@ def backward(steps, saved, out, h0, dout, dh, da, ds, weight_rz, weight_n, dprod
 
 
 @njit(error_model="numpy")
-def _row_backward(saved, old, at_old, dout, dh, at_dh, da, ds, x, row, H):
-    for j in range(0, H, lanes(saved)):
-        left, g, o, k = H - j, row * 3 * H + j, row * H + j, row * 4 * H + j
+def _row_backward(gates, s_n, old, at_old, dout, dh, at_dh, da, ds, x, row, H):
+    for j in range(0, H, lanes(gates)):
+        left, g, o = H - j, row * 3 * H + j, row * H + j
         dnew = load(dh, at_dh + j, left) + load(dout, o, left)
         carry = dnew * 0.0
         if x.zoned:
             carry = kept(x.random, x.zoneout_h, o, left, x.kept_h, dnew) * dnew
             dnew = dnew - carry
-        reset, z = load(saved, k, left), load(saved, k + H, left)
-        n, s = load(saved, k + 2 * H, left), load(saved, k + 3 * H, left)
+        reset, z = load(gates, g, left), load(gates, g + H, left)
+        n, s = load(gates, g + 2 * H, left), load(s_n, o, left)
         dn = dnew * (1.0 - z) * (1.0 - n * n)
         store(da, g, left, dn * s * reset * (1.0 - reset))
         store(da, g + H, left, dnew * (load(old, at_old + j, left) - n) * z * (1.0 - z))

@@ -26,17 +26,16 @@ from gatelab.kernels.simd import lanes, load, pointer, store
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def forward(steps, a, weight, h, c, out, cells, saved, extras, products, masked, room, coupled, keep):
+def forward(steps, a, weight, h, c, out, cells, extras, products, masked, room, coupled, keep):
     """All steps of some of the items.
 
     Args:
         steps: which.
-        a: ``(N, G·H)`` the input's side of the pre-activations.
+        a: ``(N, G·H)`` the input's side of the pre-activations; where ``keep``, the gates are written over it.
         weight: ``W_hh`` transposed and packed.
         h, c: ``(items, H)`` the state, initial before and final after.
         out: ``(N, H)`` h after every step, written.
         cells: ``(N, H)`` c after every step, written where ``keep``.
-        saved: ``(N, G·H)`` the gates, written where ``keep``.
         extras: normalisation, peepholes, masks and zoneout.
         products, masked: room for ``(items, blocks · width)`` and, with a mask, ``(items, H)``.
         room: ``(2, H)``.
@@ -44,15 +43,7 @@ def forward(steps, a, weight, h, c, out, cells, saved, extras, products, masked,
     """
     H, wide, blocks, gates = h.shape[1], products.shape[1], len(weight), 3 if coupled else 4
     s, x = time.opened(steps), optional.opened(extras)
-    pa, w, ph, pc, po, pcs, ps = (
-        pointer(a),
-        pointer(weight),
-        pointer(h),
-        pointer(c),
-        pointer(out),
-        pointer(cells),
-        pointer(saved),
-    )
+    pa, w, ph, pc, po, pcs = pointer(a), pointer(weight), pointer(h), pointer(c), pointer(out), pointer(cells)
     pp, pm, fresh = pointer(products), pointer(masked), pointer(room)
     for index in range(s.T):
         t = time.at(s, index)
@@ -64,17 +55,17 @@ def forward(steps, a, weight, h, c, out, cells, saved, extras, products, masked,
             row = first + r
             if x.normalised:
                 normalise_gates(pp, r * wide, x, row, gates, H, keep)
-            write(pa, pc, r * H, pp, r * wide, ps, fresh, x, row * gates * H, H, coupled, keep)
+            write(pa, pc, r * H, pp, r * wide, fresh, x, row * gates * H, H, coupled, keep)
             shown = 0
             if x.normalised_c:
                 shown = H
                 _normalise_c(fresh, x, H)
             at_o = (gates - 1) * H
-            show(pa, ph, pc, r * H, pp, r * wide + at_o, po, pcs, ps, fresh, shown, x, row, gates, H, keep)
+            show(pa, ph, pc, r * H, pp, r * wide + at_o, po, pcs, fresh, shown, x, row, gates, H, keep)
 
 
 @njit(error_model="numpy")
-def write(a, c, at_c, p, at_p, saved, fresh, x, at_row, H, coupled, keep):
+def write(a, c, at_c, p, at_p, fresh, x, at_row, H, coupled, keep):
     """The gates that write, and the new c."""
     at_f = 0 if coupled else H
     for j in range(0, H, lanes(a)):
@@ -95,9 +86,9 @@ def write(a, c, at_c, p, at_p, saved, fresh, x, at_row, H, coupled, keep):
         store(fresh, j, left, f * old + i * g)
         if keep:
             if not coupled:
-                store(saved, k, left, i)
-            store(saved, k + at_f, left, f)
-            store(saved, k + at_f + H, left, g)
+                store(a, k, left, i)
+            store(a, k + at_f, left, f)
+            store(a, k + at_f + H, left, g)
 
 
 @njit(error_model="numpy")
@@ -109,7 +100,7 @@ def _normalise_c(fresh, x, H):
 
 
 @njit(error_model="numpy")
-def show(a, h, c, at_h, p, at_p, out, cells, saved, fresh, shown, x, row, gates, H, keep):
+def show(a, h, c, at_h, p, at_p, out, cells, fresh, shown, x, row, gates, H, keep):
     """The gate that shows, the new h, and zoneout of both states."""
     at_o = (row * gates + gates - 1) * H
     for j in range(0, H, lanes(a)):
@@ -132,15 +123,16 @@ def show(a, h, c, at_h, p, at_p, out, cells, saved, fresh, shown, x, row, gates,
         store(out, n, left, new_h)
         if keep:
             store(cells, n, left, new_c)
-            store(saved, at_o + j, left, o)
+            store(a, at_o + j, left, o)
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def backward(steps, saved, cells, c0, dout, dh, dc, da, weight, dproduct, dextras, extras, masked, room, coupled):
+def backward(steps, record, cells, c0, dout, dh, dc, da, weight, dproduct, dextras, extras, masked, room, coupled):
     """The same steps backwards.
 
     Args:
-        steps, saved, cells, extras, coupled: as in ``forward``.
+        steps, cells, extras, coupled: as in ``forward``.
+        record: ``(N, G·H)`` the gates, as left in a.
         c0: ``(B, H)`` the initial c.
         dout: ``(N, H)`` ∂loss/∂out.
         dh, dc: ``(items, width)`` ∂loss/∂(final state) before, ∂loss/∂(initial state) after; padded to whole blocks.
@@ -154,7 +146,7 @@ def backward(steps, saved, cells, c0, dout, dh, dc, da, weight, dproduct, dextra
     H, wide, blocks, gates = c0.shape[1], dh.shape[1], len(weight), 3 if coupled else 4
     s, x = time.opened(steps), optional.opened(extras)
     ps, pcs, p0, pdo, pdh, pdc, pda = (
-        pointer(saved),
+        pointer(record),
         pointer(cells),
         pointer(c0),
         pointer(dout),
@@ -187,28 +179,28 @@ def backward(steps, saved, cells, c0, dout, dh, dc, da, weight, dproduct, dextra
 
 
 @njit(error_model="numpy")
-def _renew(saved, at_row, old, at_old, fresh, H, coupled):
+def _renew(record, at_row, old, at_old, fresh, H, coupled):
     """The new c as it was before zoneout and normalisation."""
     at_f = 0 if coupled else H
-    for j in range(0, H, lanes(saved)):
+    for j in range(0, H, lanes(record)):
         left, k = H - j, at_row + j
-        f, g = load(saved, k + at_f, left), load(saved, k + at_f + H, left)
-        i = 1.0 - f if coupled else load(saved, k, left)
+        f, g = load(record, k + at_f, left), load(record, k + at_f + H, left)
+        i = 1.0 - f if coupled else load(record, k, left)
         store(fresh, j, left, f * load(old, at_old + j, left) + i * g)
 
 
 @njit(error_model="numpy")
-def _show_backward(saved, at_row, dout, dh, at_dh, da, fresh, shown, dextras, x, at_out, H, gates):
+def _show_backward(record, at_row, dout, dh, at_dh, da, fresh, shown, dextras, x, at_out, H, gates):
     """From ∂loss/∂h' to ∂loss/∂(pre-activation of o) and, behind the fresh c, ∂loss/∂(what tanh saw)."""
     at_o = (gates - 1) * H
-    for j in range(0, H, lanes(saved)):
+    for j in range(0, H, lanes(record)):
         left, k = H - j, at_row + at_o + j
         dnew = load(dh, at_dh + j, left) + load(dout, at_out + j, left)
         carry = dnew * 0.0
         if x.zoned:
             carry = kept(x.random, x.zoneout_h, at_out + j, left, x.kept_h, dnew) * dnew
             dnew = dnew - carry
-        o, normed = load(saved, k, left), load(fresh, shown + j, left)
+        o, normed = load(record, k, left), load(fresh, shown + j, left)
         seen_c = normed
         if x.normalised_c:
             seen_c = normed * load(x.gain_c, j, left) + load(x.bias_c, j, left)
@@ -223,10 +215,10 @@ def _show_backward(saved, at_row, dout, dh, at_dh, da, fresh, shown, dextras, x,
 
 
 @njit(error_model="numpy")
-def _write_backward(saved, old, at_old, dc, at_dc, da, fresh, dextras, x, row, H, coupled):
+def _write_backward(record, old, at_old, dc, at_dc, da, fresh, dextras, x, row, H, coupled):
     """From ∂loss/∂c' to ∂loss/∂(the other pre-activations) and ∂loss/∂c."""
     gates, at_f = (3, 0) if coupled else (4, H)
-    for j in range(0, H, lanes(saved)):
+    for j in range(0, H, lanes(record)):
         left, k = H - j, row * gates * H + j
         dnew = load(dc, at_dc + j, left)
         carry = dnew * 0.0
@@ -237,13 +229,13 @@ def _write_backward(saved, old, at_old, dc, at_dc, da, fresh, dextras, x, row, H
         dzo = load(da, k + (gates - 1) * H, left)
         if x.peeping:
             dnew = dnew + dzo * load(x.peephole, (gates - 2) * H + j, left)
-        f, g, c = load(saved, k + at_f, left), load(saved, k + at_f + H, left), load(old, at_old + j, left)
+        f, g, c = load(record, k + at_f, left), load(record, k + at_f + H, left), load(old, at_old + j, left)
         if coupled:
             i = 1.0 - f
             dzf = dnew * (c - g) * f * i
             dzi = dzf * 0.0
         else:
-            i = load(saved, k, left)
+            i = load(record, k, left)
             dzf = dnew * c * f * (1.0 - f)
             dzi = dnew * g * i * (1.0 - i)
             store(da, k, left, dzi)

@@ -21,24 +21,22 @@ GATES = 1
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def forward(steps, a, weight, h, out, saved, extras, products, masked, relu, keep):
+def forward(steps, a, weight, h, out, extras, products, masked, relu, keep):
     """All steps of some of the items.
 
     Args:
         steps: which.
-        a: ``(N, H)`` the input's side of the pre-activations.
+        a: ``(N, H)`` the input's side of the pre-activations; where ``keep``, the new contents are written over it.
         weight: ``W_hh`` transposed and packed.
         h: ``(items, H)`` the state, initial before and final after.
-        out: ``(N, H)`` the states after every step, written.
-        saved: ``(N, H)`` the new content of every step, written where ``keep``; without zoneout ``out`` itself will do.
+        out: ``(N, H)`` the states after every step, written; without zoneout it may be a itself.
         extras: normalisation, masks and zoneout.
         products, masked: room for ``(items, blocks · width)`` and, with a mask, ``(items, H)``.
         relu: ReLU in the place of tanh.
     """
     H, wide, blocks = h.shape[1], products.shape[1], len(weight)
     s, x = time.opened(steps), optional.opened(extras)
-    pa, w, ph, po, ps = pointer(a), pointer(weight), pointer(h), pointer(out), pointer(saved)
-    pp, pm = pointer(products), pointer(masked)
+    pa, w, ph, po, pp, pm = (pointer(a), pointer(weight), pointer(h), pointer(out), pointer(products), pointer(masked))
     for index in range(s.T):
         t = time.at(s, index)
         rows, first = time.count(s, t), time.row(s, t)
@@ -48,30 +46,31 @@ def forward(steps, a, weight, h, out, saved, extras, products, masked, relu, kee
         for r in range(rows):
             if x.normalised:
                 normalise_gates(pp, r * wide, x, first + r, GATES, H, keep)
-            row_forward(pa, ph, r * H, pp, r * wide, po, ps, x, (first + r) * H, H, relu, keep)
+            row_forward(pa, ph, r * H, pp, r * wide, po, x, (first + r) * H, H, relu, keep)
 
 
 @njit(error_model="numpy")
-def row_forward(a, h, at_h, p, at_p, out, saved, x, at_row, H, relu, keep):
+def row_forward(a, h, at_h, p, at_p, out, x, at_row, H, relu, keep):
     """The equation for one item: from its products at ``p`` to its state at ``h`` and in ``out``."""
     for j in range(0, H, lanes(a)):
         left, o = H - j, at_row + j
         pre = load(a, o, left) + load(p, at_p + j, left)
         new = at_least(pre, 0.0) if relu else tanh(pre)
-        if keep:
-            store(saved, o, left, new)
         if x.zoned:
+            if keep:
+                store(a, o, left, new)
             new = new + kept(x.random, x.zoneout_h, o, left, x.kept_h, new) * (load(h, at_h + j, left) - new)
         store(h, at_h + j, left, new)
         store(out, o, left, new)
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def backward(steps, saved, dout, dh, da, weight, dproduct, extras, room, relu):
+def backward(steps, contents, dout, dh, da, weight, dproduct, extras, room, relu):
     """The same steps backwards.
 
     Args:
-        steps, saved, extras, relu: as in ``forward``.
+        steps, extras, relu: as in ``forward``.
+        contents: ``(N, H)`` the new content of every step.
         dout: ``(N, H)`` ∂loss/∂out.
         dh: ``(items, width)`` ∂loss/∂(final state) before, ∂loss/∂(initial state) after; padded to whole blocks.
         da: ``(N, H)`` ∂loss/∂a, written: the gradient of the recurrent side, too.
@@ -81,13 +80,13 @@ def backward(steps, saved, dout, dh, da, weight, dproduct, extras, room, relu):
     """
     H, wide, blocks = da.shape[1], dh.shape[1], len(weight)
     s, x = time.opened(steps), optional.opened(extras)
-    ps, pdo, pdh, pda, w = pointer(saved), pointer(dout), pointer(dh), pointer(da), pointer(weight)
+    pn, pdo, pdh, pda, w = pointer(contents), pointer(dout), pointer(dh), pointer(da), pointer(weight)
     pdp, pr = pointer(dproduct), pointer(room)
     for index in range(s.T - 1, -1, -1):
         t = time.at(s, index)
         rows, first = time.count(s, t), time.row(s, t)
         for r in range(rows):
-            _row_backward(ps, pdo, pdh, r * wide, pda, x, (first + r) * H, H, relu)
+            _row_backward(pn, pdo, pdh, r * wide, pda, x, (first + r) * H, H, relu)
             if x.normalised:
                 normalise_gate_backward(pda, (first + r) * H, x, first + r, 0, GATES, H, pdp)
         d = pdp if x.normalised else pda
@@ -97,15 +96,15 @@ def backward(steps, saved, dout, dh, da, weight, dproduct, extras, room, relu):
 
 
 @njit(error_model="numpy")
-def _row_backward(saved, dout, dh, at_dh, da, x, at_row, H, relu):
-    for j in range(0, H, lanes(saved)):
+def _row_backward(contents, dout, dh, at_dh, da, x, at_row, H, relu):
+    for j in range(0, H, lanes(contents)):
         left, o = H - j, at_row + j
         dnew = load(dh, at_dh + j, left) + load(dout, o, left)
         carry = dnew * 0.0
         if x.zoned:
             carry = kept(x.random, x.zoneout_h, o, left, x.kept_h, dnew) * dnew
             dnew = dnew - carry
-        new = load(saved, o, left)
+        new = load(contents, o, left)
         slope = positive(new) if relu else 1.0 - new * new
         store(da, o, left, dnew * slope)
         store(dh, at_dh + j, left, carry)

@@ -34,8 +34,8 @@ _GRAIN = 4  # items: blocks of rows in a product are multiples of this
 class Record(NamedTuple):
     """What a forward pass leaves for the backward pass."""
 
-    saved: Array  # (N, ·) gates; of the vanilla network, the new content
-    cells: Array  # (N, H) c after every step; empty where there is none
+    gates: Array  # (N, G·H) a, with the gates (of the vanilla network, the new content) written over it
+    other: Array  # (N, H) the LSTM's c after every step, the GRU's recurrent side of n; empty for the vanilla network
 
 
 def no_extras(dtype: np.dtype) -> Extras:
@@ -48,12 +48,11 @@ def forward(
     cell: str,
     offsets: Array,
     backwards: bool,
-    a: Array,
+    record: Record,
     weight_hh: Array,
     bias_n: Array,
     state: Sequence[Array],
     out: Array,
-    record: Record,
     extras: Extras,
     keep: bool,
     threads: int,
@@ -64,30 +63,31 @@ def forward(
         cell: a name of ``KERNELS``.
         offsets: ``(T + 1,)`` int64, the first row of each step and N.
         backwards: read time from its end.
-        a: ``(N, G·H)`` input times weights plus biases (the GRU's ``bias_hh`` of n excepted).
+        record: its ``gates`` hold a, input times weights plus biases (the GRU's ``bias_hh`` of n excepted); where
+            ``keep``, it is the record afterwards.
         weight_hh: ``(G·H, H)``.
         bias_n: ``(H,)`` the GRU's ``bias_hh`` of n; of no use to others.
         state: h, or h and c, each ``(B, H)``: initial before and final after.
-        out: ``(N, H)``, written.
-        record, extras: see there; written where ``keep``.
+        out: ``(N, H)``, written. The vanilla network's may be a itself, without zoneout.
+        extras: see there.
+        keep: a backward pass will follow.
         threads: at most so many.
     """
-    weight, (B, H) = packed(weight_hh.T), state[0].shape
+    weight, (B, H), (a, other) = packed(weight_hh.T), state[0].shape, record
     wide = len(weight) * width(a.dtype)
 
     def part(first: int, last: int) -> None:
         steps, rows = Steps(offsets, first, last, backwards), last - first
         mine = [array[first:last] for array in state]
         products, masked = aligned((rows, wide), a.dtype), aligned((rows, H) if extras.mask.size else (0, 0), a.dtype)
-        saved, cells = record
         if cell == "gru":
-            gru.forward(steps, a, weight, bias_n, mine[0], out, saved, extras, products, masked, keep)
+            gru.forward(steps, a, weight, bias_n, mine[0], out, other, extras, products, masked, keep)
         elif cell in ("rnn", "rnn_relu"):
-            rnn.forward(steps, a, weight, mine[0], out, saved, extras, products, masked, cell == "rnn_relu", keep)
+            rnn.forward(steps, a, weight, mine[0], out, extras, products, masked, cell == "rnn_relu", keep)
         else:
             h, c = mine
             room, coupled = aligned((2, H), a.dtype), cell == "lstm_coupled"
-            lstm.forward(steps, a, weight, h, c, out, cells, saved, extras, products, masked, room, coupled, keep)
+            lstm.forward(steps, a, weight, h, c, out, other, extras, products, masked, room, coupled, keep)
 
     with announced(f"{cell} kernel ({a.dtype}, forward)"):
         _share(part, _parts(offsets, B, threads, weight_hh.size))
@@ -140,18 +140,20 @@ def backward(
             array[:, :H] = whole[first:last]
         masked = aligned((rows, wide) if extras.mask.size else (0, 0), dtype)
         da, ds, dproduct = gradients
-        saved, cells = record
+        gates, other = record
         if cell == "gru":
             w_rz, w_n = blocks
-            gru.backward(steps, saved, out, initial[0], dout, mine[0], da, ds, w_rz, w_n, dproduct, extras, masked)
+            gru.backward(
+                steps, gates, other, out, initial[0], dout, mine[0], da, ds, w_rz, w_n, dproduct, extras, masked
+            )
         elif cell in ("rnn", "rnn_relu"):
             relu = cell == "rnn_relu"
-            rnn.backward(steps, saved, dout, mine[0], da, blocks[0], dproduct, extras, masked, relu)
+            rnn.backward(steps, gates, dout, mine[0], da, blocks[0], dproduct, extras, masked, relu)
         else:
             (dh, dc), c0, coupled = mine, initial[1], cell == "lstm_coupled"
             room, own = aligned((3, H), dtype), aligned((5, H), dtype)
             lstm.backward(
-                steps, saved, cells, c0, dout, dh, dc, da, blocks[0], dproduct, own, extras, masked, room, coupled
+                steps, gates, other, c0, dout, dh, dc, da, blocks[0], dproduct, own, extras, masked, room, coupled
             )
             sums.append((first, own))
         for whole, array in zip(dstate, mine, strict=True):

@@ -46,7 +46,7 @@ class Stepper:
 
     Args:
         cell: a name of ``CODES``.
-        parameters: ``weight_ih (G·H, I)``; ``weight_hh (G·H, H)``; both biases of torch added up ``(G·H,)``, without the
+        parameters: ``weight_ih (G·H, I)``; ``weight_hh (G·H, H)``; torch's biases added up ``(G·H,)``, without the
             GRU's ``bias_hh`` of n; ``(H,)`` that one, zeros for other cells.
         B: sequences side by side.
     """
@@ -90,7 +90,7 @@ def step(code, x, buffers):
     for r in range(B):
         row, at = shifted(a, r * wide), r * H
         if code < 2:
-            rnn.row_forward(row, h, at, products, r * wide, shifted(h, at), a, plain, 0, H, code == 1, False)
+            rnn.row_forward(row, h, at, products, r * wide, shifted(h, at), plain, 0, H, code == 1, False)
         elif code == 2:
             bias_n = pointer(buffers.bias_n)
             gru.row_forward(row, bias_n, h, at, products, r * wide, shifted(h, at), a, plain, 0, H, False)
@@ -98,5 +98,5 @@ def step(code, x, buffers):
             coupled = code == 4
             gates = 3 if coupled else 4
             last = r * wide + (gates - 1) * H
-            lstm.write(row, c, at, products, r * wide, a, room, plain, 0, H, coupled, False)
-            lstm.show(row, h, c, at, products, last, shifted(h, at), a, a, room, 0, plain, 0, gates, H, False)
+            lstm.write(row, c, at, products, r * wide, room, plain, 0, H, coupled, False)
+            lstm.show(row, h, c, at, products, last, shifted(h, at), a, room, 0, plain, 0, gates, H, False)

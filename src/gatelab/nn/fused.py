@@ -24,8 +24,9 @@ from torch.nn.utils.rnn import PackedSequence
 from gatelab.nn import open_loop
 from gatelab.nn.extras import EXTRAS
 from gatelab.nn.hooks import Noise, Weights
+from gatelab.nn.operator import recurrence
 from gatelab.nn.packing import State
-from gatelab.nn.recurrence import Arguments, array_of, recurrence
+from gatelab.nn.recurrence import Arguments, array_of, biases
 
 if TYPE_CHECKING:
     from gatelab.kernels.step import Stepper
@@ -92,7 +93,7 @@ def steppers(layer: Recurrent, B: int) -> list[Stepper] | None:
     made = []
     for name in layer.scan_names:
         w = open_loop.weights_of(layer, name)
-        bias, bias_n = _biases(layer, w)
+        bias, bias_n = biases(layer.cell, w.bias_ih, w.bias_hh)
         zeros = like.new_zeros(len(w.weight_ih))  # (G·H,)
         bias, bias_n = zeros if bias is None else bias, zeros[: layer.hidden_size] if bias_n is None else bias_n
         made.append(Stepper(layer.cell, [array_of(t) for t in (w.weight_ih, w.weight_hh, bias, bias_n)], B))
@@ -112,9 +113,14 @@ def scan(
     reverse: bool,
 ) -> tuple[Tensor, State]:
     """One stacked layer over all steps in one direction; arguments and result as in ``open_loop.scan``."""
-    a, bias_n = _input_side(layer, w, noise, rows, batch_sizes, len(state[0]))  # (N, G·H), (H,)
+    for extra in layer.extras:
+        rows = extra.inputs(noise, rows, batch_sizes, len(state[0]))
+    weight_ih: Tensor | None = w.weight_ih
+    if w.norm_ih is not None:
+        rows, weight_ih = EXTRAS["layer_norm"].projected(layer, w, linear(rows, w.weight_ih), []), None  # (N, G·H)
+    weights = (weight_ih, w.weight_hh, w.bias_ih, w.bias_hh)
     c = state[1] if len(state) > 1 else None
-    learned = (a, w.weight_hh, bias_n, state[0], c, w.norm_hh, w.norm_c, w.norm_c_bias, w.peephole)
+    learned = (rows, *weights, state[0], c, w.norm_hh, w.norm_c, w.norm_c_bias, w.peephole)
     keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in learned)
     masks = (noise.recurrent, *_zoneout(noise))
     result = recurrence(Arguments(layer.cell, reverse, keep, _offsets(batch_sizes), *learned, *masks))
@@ -124,29 +130,6 @@ def scan(
 def _offsets(batch_sizes: Tensor | None) -> Tensor | None:
     """The first row of each step, and N: ``(T + 1,)`` int64; None for a dense batch."""
     return None if batch_sizes is None else torch.nn.functional.pad(batch_sizes.cumsum(0), (1, 0))
-
-
-def _input_side(
-    layer: Recurrent, w: Weights, noise: Noise, rows: Tensor, batch_sizes: Tensor | None, B: int
-) -> tuple[Tensor, Tensor | None]:
-    """The input's side of all pre-activations ``(N, G·H)``, every bias in it that can be; the GRU's other one."""
-    bias, bias_n = _biases(layer, w)
-    for extra in layer.extras:
-        rows = extra.inputs(noise, rows, batch_sizes, B)
-    if w.norm_ih is None:
-        return linear(rows, w.weight_ih, bias), bias_n
-    product = EXTRAS["layer_norm"].projected(layer, w, linear(rows, w.weight_ih), [])  # (N, G·H)
-    return product if bias is None else product + bias, bias_n
-
-
-def _biases(layer: Recurrent, w: Weights) -> tuple[Tensor | None, Tensor | None]:
-    """Both biases as one where they only ever add up ``(G·H,)``, and the GRU's that its reset gate reaches ``(H,)``."""
-    if w.bias_ih is None or w.bias_hh is None:
-        return None, None
-    if layer.cell != "gru":
-        return w.bias_ih + w.bias_hh, None
-    H = layer.hidden_size
-    return w.bias_ih + torch.nn.functional.pad(w.bias_hh[: 2 * H], (0, H)), w.bias_hh[2 * H :]
 
 
 def _zoneout(noise: Noise) -> tuple[Tensor | None, Tensor | None, float, float]:

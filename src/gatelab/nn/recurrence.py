@@ -1,9 +1,9 @@
 """What happens step after step, as one differentiable operation of torch.
 
-Run eagerly, it is an ``autograd.Function``. To ``torch.compile(fullgraph=True)`` the same code is the operator
-``gatelab::recurrence``, which a graph keeps whole; a call of that costs some 100 µs more, so that eager code does
-without. Asked for a graph of the backward pass (for second derivatives), the operation computes itself anew in the
-open loop, which can be differentiated any number of times.
+``forward`` and ``backward_steps`` call the kernels; ``differentiate`` makes gradients of all arguments of that. Run
+eagerly, this is an ``autograd.Function``; for compiled graphs, ``operator`` registers the same functions with torch.
+Asked for a graph of the backward pass (for second derivatives), the operation computes itself anew in the open loop,
+which can be differentiated any number of times.
 
 T time, B batch, H hidden, G gates, N rows of all steps together.
 """
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
 from gatelab.nn import open_loop
 from gatelab.nn.extras import EXTRAS
@@ -30,12 +31,14 @@ class Arguments(NamedTuple):
     reverse: bool  # read time from its end
     keep: bool  # a backward pass will follow
     offsets: Tensor | None  # (T + 1,) int64, the first row of each step and N; None for B rows in every step
-    a: Tensor  # (N, G·H) the input's side of the pre-activations, biases included
+    rows: Tensor  # (N, I)
+    weight_ih: Tensor | None  # (G·H, I); None: the rows are what it would have given, (N, G·H)
     weight_hh: Tensor  # (G·H, H)
-    bias_n: Tensor | None  # (H,) the GRU's bias within the reset gate's reach
+    bias_ih: Tensor | None  # (G·H,)
+    bias_hh: Tensor | None  # (G·H,) given where the other one is
     h: Tensor  # (B, H)
     c: Tensor | None  # (B, H)
-    gain: Tensor | None  # (G·H,) of the normalised product
+    gain: Tensor | None  # (G·H,) of the normalised recurrent product
     gain_c: Tensor | None  # (H,) of the normalised cell
     bias_c: Tensor | None  # (H,)
     peephole: Tensor | None  # (3·H,), or (2·H,) where i = 1 − f
@@ -45,8 +48,13 @@ class Arguments(NamedTuple):
     kept_h: float  # the share of the old h that stays, where there is no mask
     kept_c: float  # likewise of c
 
+    @property
+    def zoned(self) -> bool:
+        """Whether some units keep their old values."""
+        return self.zoneout_h is not None or self.zoneout_c is not None or self.kept_h > 0 or self.kept_c > 0
 
-_LEARNED = Arguments._fields[4:13]  # those with a gradient
+
+_LEARNED = Arguments._fields[4:15]  # those with a gradient
 
 
 class Results(NamedTuple):
@@ -55,53 +63,63 @@ class Results(NamedTuple):
     out: Tensor  # (N, H)
     h: Tensor  # (B, H)
     c: Tensor  # (B, H)
-    saved: Tensor  # (N, ·) gates
-    cells: Tensor  # (N, H) c after every step
+    gates: Tensor  # (N, G·H); of the vanilla network, the new contents where zoneout sets them apart from the outputs
+    other: Tensor  # (N, H) the LSTM's c after every step, the GRU's recurrent side of n
     normed: Tensor  # (N, G·H) normalised products
     factors: Tensor  # (N, G)
 
 
-def _empty_results(x: Arguments) -> Results:
+def empty_results(x: Arguments) -> Results:
     """Room for the results."""
-    (N, width), (B, H), new = x.a.shape, x.h.shape, x.a.new_empty
+    N, (width, H), B, new = x.rows.shape[0], x.weight_hh.shape, x.h.shape[0], x.rows.new_empty
+    vanilla, lstm, normalised = x.cell in ("rnn", "rnn_relu"), x.c is not None, x.keep and x.gain is not None
     nothing = (0, 0)
-    lstm, normalised, zoned = x.c is not None, x.gain is not None, x.zoneout_h is not None or x.kept_h > 0
-    # The vanilla network's new content is its output, unless zoneout comes between them.
-    saved = (N, 4 * H) if x.cell == "gru" else (N, width) if lstm or zoned else nothing
-    return Results(
-        new((N, H)),
-        new((B, H)),
-        new((B, H) if lstm else nothing),
-        new(saved if x.keep else nothing),
-        new((N, H) if lstm and x.keep else nothing),
-        new((N, width) if normalised and x.keep else nothing),
-        new((N, width // H) if normalised and x.keep else nothing),
+    shapes = (
+        (N, H),
+        (B, H),
+        (B, H) if lstm else nothing,
+        (N, width) if x.keep and (x.zoned or not vanilla) else nothing,
+        (N, H) if x.keep and not vanilla else nothing,
+        (N, width) if normalised else nothing,
+        (N, width // H) if normalised else nothing,
     )
+    return Results(*map(new, shapes))  # each its own tensor, as operators have to give them
 
 
-def recurrence(x: Arguments) -> tuple[Tensor, ...]:
-    """One stacked layer in one direction from the input's side on: outputs ``(N, H)`` and the final h and c."""
-    if torch.compiler.is_compiling():
-        return _operator(*x)[:3]
-    return _Eager.apply(*x) if x.keep else _forward(x)[:3]
+def biases(cell: str, bias_ih: Tensor | None, bias_hh: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    """Both biases as one where they only ever add up ``(G·H,)``, and the GRU's that its reset gate reaches ``(H,)``."""
+    if bias_ih is None or bias_hh is None:
+        return None, None
+    if cell != "gru":
+        return bias_ih + bias_hh, None
+    H = len(bias_hh) // 3
+    return torch.cat([bias_ih[: 2 * H] + bias_hh[: 2 * H], bias_ih[2 * H :]]), bias_hh[2 * H :]
 
 
-def _forward(x: Arguments) -> Results:
+def forward(x: Arguments) -> Results:
+    """All steps forward."""
     from gatelab.kernels import scan  # here, for Numba takes half a second to import
 
-    results = _empty_results(x)
+    bias, bias_n = biases(x.cell, x.bias_ih, x.bias_hh)
+    if x.weight_ih is not None:
+        a = linear(x.rows, x.weight_ih, bias)  # (N, G·H)
+    else:
+        a = x.rows.clone() if bias is None else x.rows + bias  # (N, G·H)
+    results = empty_results(x)
+    if x.cell in ("rnn", "rnn_relu") and not x.zoned:  # the new contents are the outputs
+        results = results._replace(out=a)
+    elif x.keep:
+        results = results._replace(gates=a)
     state = [array_of(s.copy_(initial)) for s, initial in ((results.h, x.h), (results.c, x.c)) if initial is not None]
-    out = array_of(results.out)
     scan.forward(
         x.cell,
-        _rows(x.offsets, x.a.shape[0], x.h.shape[0]),
+        _rows(x.offsets, len(x.rows), len(x.h)),
         x.reverse,
-        array_of(x.a),
+        scan.Record(array_of(a), array_of(results.other)),
         array_of(x.weight_hh),
-        array_of(x.h.new_zeros(x.h.shape[1]) if x.bias_n is None else x.bias_n),
+        array_of(x.h.new_zeros(x.h.shape[1]) if bias_n is None else bias_n),
         state,
-        out,
-        scan.Record(array_of(results.saved) if results.saved.numel() else out, array_of(results.cells)),
+        array_of(results.out),
         _extras(x, results),
         x.keep,
         torch.get_num_threads(),
@@ -112,7 +130,7 @@ def _forward(x: Arguments) -> Results:
 class StepGradients(NamedTuple):
     """What the backward pass computes step after step; unused ones are empty."""
 
-    a: Tensor  # (N, G·H)
+    a: Tensor  # (N, G·H) of the input's side of the pre-activations
     s_n: Tensor  # (N, H) of the GRU's recurrent side of n; for other gates and cells, that of a serves
     product: Tensor  # (N, G·H) of the recurrent product where it is normalised
     h: Tensor  # (B, H)
@@ -120,32 +138,35 @@ class StepGradients(NamedTuple):
     own: Tensor  # (5, H) of gain_c, bias_c and the peepholes
 
 
-def _empty_gradients(x: Arguments) -> StepGradients:
-    """Room for them; of ``x``, a is not needed."""
-    (N, H), width, new = (x.a.shape[0], x.h.shape[1]), x.weight_hh.shape[0], x.h.new_empty
-    return StepGradients(
-        new((N, width)),
-        new((N, H) if x.cell == "gru" else (0, 0)),
-        new((N, width) if x.gain is not None else (0, 0)),
-        new(x.h.shape),
-        new((0, 0) if x.c is None else x.c.shape),
-        new((5, H)),
+def empty_gradients(x: Arguments) -> StepGradients:
+    """Room for them."""
+    N, (width, H), new = x.rows.shape[0], x.weight_hh.shape, x.h.new_empty
+    nothing = (0, 0)
+    shapes = (
+        (N, width),
+        (N, H) if x.cell == "gru" else nothing,
+        (N, width) if x.gain is not None else nothing,
+        x.h.shape,
+        nothing if x.c is None else x.c.shape,
+        (5, H),
     )
+    return StepGradients(*map(new, shapes))
 
 
-def _backward_steps(x: Arguments, results: Results, dout: Tensor, dh: Tensor, dc: Tensor) -> StepGradients:
+def backward_steps(x: Arguments, results: Results, dout: Tensor, dh: Tensor, dc: Tensor) -> StepGradients:
+    """All steps backward, from ∂loss/∂(outputs, final h, final c)."""
     from gatelab.kernels import scan
 
-    found, out = _empty_gradients(x), array_of(results.out)
+    found, out = empty_gradients(x), array_of(results.out)
     pairs = ((found.h, dh, x.h), (found.c, dc, x.c))
     own = scan.backward(
         x.cell,
-        _rows(x.offsets, out.shape[0], x.h.shape[0]),
+        _rows(x.offsets, len(x.rows), len(x.h)),
         x.reverse,
         array_of(x.weight_hh),
         [array_of(s) for s in (x.h, x.c) if s is not None],
         out,
-        scan.Record(array_of(results.saved) if results.saved.numel() else out, array_of(results.cells)),
+        scan.Record(array_of(results.gates) if results.gates.numel() else out, array_of(results.other)),
         _extras(x, results),
         array_of(dout),
         [array_of(d.copy_(last)) for d, last, s in pairs if s is not None],
@@ -197,27 +218,30 @@ def _extras(x: Arguments, results: Results) -> Any:
 # ---- autograd ------------------------------------------------------------------------------------------------------
 
 
-class _Eager(torch.autograd.Function):
-    """The operation outside of compiled graphs."""
+class Eager(torch.autograd.Function):
+    """The operation outside of compiled graphs: ``Arguments`` to outputs and final states."""
 
     @staticmethod
     def forward(ctx, *arguments):
-        results = _forward(Arguments(*arguments))
-        _remember(ctx, arguments, results)
+        """Outputs and final states."""
+        results = forward(Arguments(*arguments))
+        remember(ctx, arguments, results)
         return results[:3]
 
     @staticmethod
     def backward(ctx, *gradients):
-        return _differentiate(ctx, _backward_steps, gradients)
+        """∂loss/∂ each argument."""
+        return differentiate(ctx, backward_steps, gradients)
 
 
-def _remember(ctx, inputs: tuple, output: tuple) -> None:
+def remember(ctx, inputs: tuple, output: tuple) -> None:
+    """Keeps what ``differentiate`` needs."""
     ctx.arguments = [None if isinstance(value, Tensor) else value for value in inputs]
     ctx.save_for_backward(*(value if isinstance(value, Tensor) else None for value in inputs), *output)
     ctx.set_materialize_grads(False)
 
 
-def _differentiate(ctx, backward_steps: Callable[..., StepGradients], gradients: tuple) -> tuple[Tensor | None, ...]:
+def differentiate(ctx, backward_steps: Callable[..., StepGradients], gradients: tuple) -> tuple[Tensor | None, ...]:
     """∂loss/∂arguments from ∂loss/∂(out, h, c)."""
     saved = ctx.saved_tensors
     count = len(ctx.arguments)
@@ -227,25 +251,32 @@ def _differentiate(ctx, backward_steps: Callable[..., StepGradients], gradients:
     if torch.is_grad_enabled():
         found = _in_the_open(x, given)
     else:
-        found = _all_gradients(x, results, backward_steps(x, results, *given))
+        found = _all_gradients(x, results, backward_steps(x, results, *given), ctx.needs_input_grad[_ROWS])
     needed = zip(Arguments._fields, ctx.needs_input_grad, strict=True)
     return tuple(found.get(name) if wanted else None for name, wanted in needed)
 
 
-def _all_gradients(x: Arguments, results: Results, steps: StepGradients) -> dict[str, Any]:
+_ROWS = Arguments._fields.index("rows")
+
+
+def _all_gradients(x: Arguments, results: Results, steps: StepGradients, of_rows: bool) -> dict[str, Any]:
     """∂loss/∂ every argument by name: the weights' for all steps at once, from what was found step after step."""
-    H, found = x.h.shape[1], {"a": steps.a, "h": steps.h, "c": steps.c}
-    sides = [steps.a]  # ∂loss/∂(what the recurrent weights gave), after normalisation
+    found: dict[str, Any] = {"h": steps.h, "c": steps.c, "rows": steps.a}
+    if x.weight_ih is not None:
+        found["rows"] = steps.a @ x.weight_ih if of_rows else None
+        found["weight_ih"] = steps.a.t() @ x.rows  # (G·H, I)
+    H, sides = x.h.shape[1], [steps.a]  # ∂loss/∂(what the recurrent weights gave), after normalisation
     if x.cell == "gru":
         sides = [steps.a[:, : 2 * H], steps.s_n]
-        found["bias_n"] = steps.s_n.sum(0)
+    if x.bias_ih is not None:
+        found["bias_ih"] = found["bias_hh"] = steps.a.sum(0)
+        if x.cell == "gru":
+            found["bias_hh"] = torch.cat([found["bias_ih"][: 2 * H], steps.s_n.sum(0)])
     if x.gain is not None:
         parts = zip(sides, results.normed.split([side.shape[1] for side in sides], 1), strict=True)
         found["gain"] = torch.cat([(side * normed).sum(0) for side, normed in parts])  # (G·H,)
         sides = [steps.product]
-    before = _states_before(x, results.out)  # (N, H)
-    products = [side.t() @ before for side in sides]
-    found["weight_hh"] = torch.cat(products) if len(products) > 1 else products[0]  # (G·H, H)
+    found["weight_hh"] = _recurrent_gradient(x, results.out, sides)
     gain_c, bias_c, peephole = steps.own[0], steps.own[1], steps.own[2:].flatten()
     return found | {"gain_c": gain_c, "bias_c": bias_c, "peephole": peephole[: _length(x.peephole)]}
 
@@ -254,8 +285,22 @@ def _length(vector: Tensor | None) -> int:
     return 0 if vector is None else vector.shape[0]
 
 
+def _recurrent_gradient(x: Arguments, out: Tensor, sides: list[Tensor]) -> Tensor:
+    """∂loss/∂weight_hh ``(G·H, H)`` from that of its products, side by side ``(N, ·)``."""
+    if x.offsets is None and x.mask is None:  # nothing has to be gathered
+        B = x.h.shape[0]
+        first, rest, before = (
+            (slice(-B, None), slice(None, -B), out[B:]) if x.reverse else (slice(B), slice(B, None), out[:-B])
+        )
+        pieces = [torch.addmm(side[first].t() @ x.h, side[rest].t(), before) for side in sides]
+    else:
+        before = _states_before(x, out)  # (N, H)
+        pieces = [side.t() @ before for side in sides]
+    return torch.cat(pieces) if len(pieces) > 1 else pieces[0]
+
+
 def _states_before(x: Arguments, out: Tensor) -> Tensor:
-    """What weight_hh read at every row: the state before it, ``(N, H)``."""
+    """What weight_hh read at every row: the state before it, masked; ``(N, H)``."""
     N, B = out.shape[0], x.h.shape[0]
     if x.offsets is None:
         before = torch.cat([out[B:], x.h] if x.reverse else [x.h, out[: N - B]])  # (N, H)
@@ -287,20 +332,20 @@ def _in_the_open(x: Arguments, given: list[Tensor]) -> dict[str, Any]:
     with torch.enable_grad():
         fresh: dict[str, Any] = {name: _alias(getattr(x, name)) for name in _LEARNED}
         y = x._replace(**fresh)
-        bias = None if y.bias_n is None else torch.nn.functional.pad(y.bias_n, (2 * y.h.shape[1], 0))  # (G·H,)
-        w = Weights(y.a, y.weight_hh, bias, bias, None, None, y.gain, y.gain_c, y.bias_c, y.peephole)
+        a = y.rows if y.weight_ih is None else linear(y.rows, y.weight_ih)  # (N, G·H)
+        a = a if y.bias_ih is None else a + y.bias_ih
+        extras = (None, y.gain, y.gain_c, y.bias_c, y.peephole)
+        w = Weights(y.rows if y.weight_ih is None else y.weight_ih, y.weight_hh, y.bias_ih, y.bias_hh, None, *extras)
         zoneouts = (x.kept_h if x.zoneout_h is None else x.zoneout_h, x.kept_c if x.zoneout_c is None else x.zoneout_c)
-        noise = Noise(None, x.mask, *zoneouts)
         on = {
             "layer_norm": x.gain is not None,
             "recurrent_dropout": x.mask is not None,
-            "zoneout": any(k is not None for k in (x.zoneout_h, x.zoneout_c)) or x.kept_h > 0 or x.kept_c > 0,
+            "zoneout": x.zoned,
             "peephole": x.peephole is not None,
         }
         plan = _Plan(x.cell, tuple(extra for name, extra in EXTRAS.items() if on.get(name)), x.h.shape[1])
-        state = (y.h,) if y.c is None else (y.h, y.c)
-        sizes = np.diff(_rows(x.offsets, x.a.shape[0], x.h.shape[0])).tolist()
-        out, final = open_loop.steps(plan, w, noise, y.a, sizes, state, x.reverse)
+        state, sizes = (y.h,) if y.c is None else (y.h, y.c), np.diff(_rows(x.offsets, len(x.rows), len(x.h))).tolist()
+        out, final = open_loop.steps(plan, w, Noise(None, x.mask, *zoneouts), a, sizes, state, x.reverse)
         outputs = [(value, d) for value, d in zip((out, *final), given, strict=False) if value.requires_grad]
         wanted = {name: t for name, t in fresh.items() if t is not None and t.requires_grad}
         values, weights = zip(*outputs, strict=True)
@@ -311,83 +356,3 @@ def _in_the_open(x: Arguments, given: list[Tensor]) -> dict[str, Any]:
 def _alias(tensor: Tensor | None) -> Tensor | None:
     """The same values as a new node: what one argument does to another before the operator is not its affair."""
     return None if tensor is None else tensor.view_as(tensor)
-
-
-# ---- the operator --------------------------------------------------------------------------------------------------
-
-
-@torch.library.custom_op("gatelab::recurrence", mutates_args=())
-def _operator(
-    cell: str,
-    reverse: bool,
-    keep: bool,
-    offsets: Tensor | None,
-    a: Tensor,
-    weight_hh: Tensor,
-    bias_n: Tensor | None,
-    h: Tensor,
-    c: Tensor | None,
-    gain: Tensor | None,
-    gain_c: Tensor | None,
-    bias_c: Tensor | None,
-    peephole: Tensor | None,
-    mask: Tensor | None,
-    zoneout_h: Tensor | None,
-    zoneout_c: Tensor | None,
-    kept_h: float,
-    kept_c: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """``Arguments`` to ``Results``; torch reads the types of an operator from such a list."""
-    optional = gain, gain_c, bias_c, peephole, mask, zoneout_h, zoneout_c
-    return _forward(Arguments(cell, reverse, keep, offsets, a, weight_hh, bias_n, h, c, *optional, kept_h, kept_c))
-
-
-@_operator.register_fake
-def _(*arguments):
-    return tuple(_empty_results(Arguments(*arguments)))
-
-
-@torch.library.custom_op("gatelab::recurrence_backward", mutates_args=())
-def _operator_backward(
-    cell: str,
-    reverse: bool,
-    keep: bool,
-    offsets: Tensor | None,
-    a: Tensor,
-    weight_hh: Tensor,
-    bias_n: Tensor | None,
-    h: Tensor,
-    c: Tensor | None,
-    gain: Tensor | None,
-    gain_c: Tensor | None,
-    bias_c: Tensor | None,
-    peephole: Tensor | None,
-    mask: Tensor | None,
-    zoneout_h: Tensor | None,
-    zoneout_c: Tensor | None,
-    kept_h: float,
-    kept_c: float,
-    results: list[Tensor],
-    gradients: list[Tensor],
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """``Arguments``, ``Results`` and ∂loss/∂(out, h, c) to ``StepGradients``."""
-    optional = gain, gain_c, bias_c, peephole, mask, zoneout_h, zoneout_c
-    x = Arguments(cell, reverse, keep, offsets, a, weight_hh, bias_n, h, c, *optional, kept_h, kept_c)
-    return _backward_steps(x, Results(*results), *gradients)
-
-
-@_operator_backward.register_fake
-def _(*arguments):
-    return tuple(_empty_gradients(Arguments(*arguments[:-2])))
-
-
-def _operator_differentiate(ctx, *gradients):
-    def backward_steps(x: Arguments, results: Results, *given: Tensor) -> StepGradients:
-        return StepGradients(*_operator_backward(*x, list(results), list(given)))
-
-    return _differentiate(ctx, backward_steps, gradients)
-
-
-_operator.register_autograd(
-    _operator_differentiate, setup_context=lambda ctx, inputs, output: _remember(ctx, inputs, output)
-)
