@@ -159,7 +159,8 @@ class _RecurrentDropout(_Rate):
     name = "recurrent_dropout"
 
     def noise(self, layer: Recurrent, w: Weights, rows: Tensor, state: State) -> Mapping[str, Any]:
-        return {"recurrent": dropout(torch.ones_like(state[0]), layer.recurrent_dropout)} if layer.training else {}
+        ones = state[0].new_ones(state[0].shape)  # (B, P or H), and not in the state's order of memory: draws follow it
+        return {"recurrent": dropout(ones, layer.recurrent_dropout)} if layer.training else {}
 
     def seen(self, moment: Moment, h: Tensor) -> Tensor:
         mask = moment.noise.recurrent

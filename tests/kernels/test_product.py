@@ -1,0 +1,89 @@
+"""The product of a step beside NumPy's."""
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from numba import njit
+
+from gatelab.kernels import product as module
+from gatelab.kernels.simd import BYTES, pointer
+
+
+@njit(error_model="numpy")
+def _product(a, at, step, packed, K, c, at_c, step_c, rows, add):
+    module_product(pointer(a), at, step, pointer(packed), len(packed), K, pointer(c), at_c, step_c, rows, add)
+
+
+module_product = module.product
+
+
+def product(a, at, step, weight, rows, add, start):
+    """``start (+)= a @ weight`` for rows of a that begin at ``at``, ``step`` apart; what surrounds the result, too."""
+    packed = module.packed(weight)
+    width = len(packed) * module.width(weight.dtype)
+    room = module.aligned((rows + 2, width), weight.dtype)
+    room[...] = start
+    _product(a, at, step, packed, len(weight), room, width, width, rows, add)
+    return room
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from([np.float32, np.float64]),
+    st.integers(1, 30),
+    st.integers(1, 70),
+    st.integers(1, 100),
+    st.integers(0, 9),
+    st.booleans(),
+    st.integers(0, 99),
+)
+@example(np.float32, 16, 70, 64, 0, True, 0)  # four rows more than a block
+@example(np.float64, 13, 1, 1, 3, False, 0)
+def test_a_product_is_numpys(dtype, rows, K, N, gap, add, seed):
+    rng = np.random.default_rng(seed)
+    step, at = K + gap, gap
+    a = rng.normal(size=at + rows * step).astype(dtype)
+    weight, start = rng.normal(size=(K, N)).astype(dtype), dtype(rng.normal())
+    room = product(a, at, step, weight, rows, add, start)
+    seen = a[at:].reshape(rows, step)[:, :K].astype(np.float64)  # (rows, K)
+    truth = seen @ weight.astype(np.float64) + (start if add else 0)
+    bound = (K + 2) * np.finfo(dtype).eps * (np.abs(seen) @ np.abs(weight) + abs(start))  # of any order of a sum
+    assert (np.abs(room[1:-1, :N] - truth) <= bound).all()
+    assert (room[1:-1, N:] == (start if add else 0)).all()  # columns that only fill the last block
+    assert (room[[0, -1]] == start).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_any_strides_can_be_packed(dtype):
+    weight = np.arange(60, dtype=dtype).reshape(10, 6)
+    plain = module.packed(weight[::2, 1:5].copy())
+    np.testing.assert_array_equal(module.packed(weight[::2, 1:5]), plain)
+    np.testing.assert_array_equal(module.packed(np.asfortranarray(weight[::2, 1:5])), plain)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(3, 70, 32), (1, 1, 1), (0, 0)])
+def test_room_begins_with_a_cache_line(dtype, shape):
+    room = module.aligned(shape, dtype)
+    assert room.shape == shape
+    assert room.dtype == dtype
+    assert room.flags.c_contiguous
+    assert not room.any()
+    assert room.ctypes.data % BYTES == 0 or not room.size
+
+
+def test_a_row_does_not_depend_on_the_rows_after_a_cut():
+    """The items may be cut among threads at multiples of ``scan``'s grain without a bit changing."""
+    from gatelab.kernels.scan import _GRAIN
+
+    rng = np.random.default_rng(0)
+    K, a = 33, rng.normal(size=(40, 33)).astype(np.float32)
+    weight = rng.normal(size=(K, 40)).astype(np.float32)
+    for rows in range(1, 41):
+        whole = product(a, 0, K, weight, rows, False, np.float32(0))[1:-1]
+        for cut in range(_GRAIN, rows, _GRAIN):
+            parts = [
+                product(a[i:j], 0, K, weight, j - i, False, np.float32(0))[1:-1] for i, j in ((0, cut), (cut, rows))
+            ]
+            assert np.array_equal(np.concatenate(parts), whole), (rows, cut)

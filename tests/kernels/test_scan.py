@@ -1,0 +1,89 @@
+"""The kernels beside the NumPy cells, and one number of threads beside another."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gatelab.cells import CELLS
+from gatelab.kernels import scan
+from kernel_pass import arrays, by_kernel, case, in_numpy
+
+CELL = pytest.mark.parametrize("cell", list(scan.KERNELS))
+
+
+def close(mine, theirs, tolerance):
+    for a, b in zip(arrays(mine), arrays(theirs), strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * max(1.0, np.abs(b).max()))
+
+
+def same(mine, theirs):
+    return all(np.array_equal(a, b) for a, b in zip(arrays(mine), arrays(theirs), strict=True))
+
+
+def test_every_kernel_is_a_cell_with_as_many_gates():
+    assert {name: len(CELLS[name].gates) for name in scan.KERNELS} == dict(scan.KERNELS)
+
+
+@CELL
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=15),
+    st.integers(1, 40),
+    st.booleans(),
+    st.integers(0, 99),
+)
+def test_a_kernel_is_the_numpy_cell(cell, lengths, hidden, backwards, seed):
+    given_ = case(cell, lengths, 3, hidden, backwards, seed=seed)
+    close(by_kernel(given_), in_numpy(given_), 1e-12)
+
+
+@CELL
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("lengths", [(12,) * 13, range(1, 14)], ids=["dense", "ragged"])
+def test_a_kernel_in_single_precision(cell, lengths, backwards):
+    given_ = case(cell, lengths, 3, 37, backwards, dtype=np.float32, scale=0.2)
+    exact = case(cell, lengths, 3, 37, backwards, scale=0.2)
+    close(by_kernel(given_), in_numpy(exact), 1e-5)
+
+
+@CELL
+def test_a_pass_that_keeps_nothing_gives_the_same(cell):
+    given_ = case(cell, range(1, 12), 3, 21, dtype=np.float32)
+    kept, light = by_kernel(given_), by_kernel(given_, keep=False)
+    assert np.array_equal(kept.output, light.output)
+    assert all(np.array_equal(a, b) for a, b in zip(kept.state, light.state, strict=True))
+
+
+@CELL
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("lengths", [(7,) * 23, range(1, 24), [9] + [1] * 22], ids=["dense", "ragged", "one long"])
+def test_the_number_of_threads_changes_no_bit(monkeypatch, cell, lengths, backwards):
+    monkeypatch.setattr(scan, "_WORTH", 1)
+    split, share = [], scan._share
+    monkeypatch.setattr(scan, "_share", lambda work, parts: split.append(len(parts)) or share(work, parts))
+    given_ = case(cell, lengths, 3, 19, backwards, dtype=np.float32)
+    one = by_kernel(given_)
+    assert split == [1, 1]
+    for threads in (2, 3, 5):
+        assert same(by_kernel(given_, threads), one), threads
+    assert max(split) > 2
+    assert min(split[2:]) > 1
+
+
+def test_what_a_thread_raises_is_raised(monkeypatch):
+    def work(first, last):
+        if first:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        scan._share(work, [(0, 4), (4, 8)])
+
+
+@CELL
+def test_arguments_are_left_as_they_were(cell):
+    given_ = case(cell, (5, 4, 2), 3, 6)
+    before = [array.copy() for array in (*given_.params, given_.x, *given_.state, given_.doutput, *given_.dstate)]
+    by_kernel(given_)
+    after = (*given_.params, given_.x, *given_.state, given_.doutput, *given_.dstate)
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
