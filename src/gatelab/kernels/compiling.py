@@ -6,12 +6,12 @@ Numba keeps the result on disk, beside the package or, where that cannot be writ
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
+import numpy as np
 from numba.core import event
 
-_ready: set[str] = set()
+_ready: set[tuple[str, str, np.dtype]] = set()
 
 
 class _Notice(event.Listener):
@@ -31,12 +31,12 @@ class _Notice(event.Listener):
         pass
 
 
-@contextmanager
-def announced(name: str) -> Iterator[None]:
-    """While the block runs for the first time in this process, a compilation is said on standard error."""
-    if name in _ready:
-        yield
+def announced(cell: str, what: str, dtype: np.dtype, call: Callable[[], None]) -> None:
+    """Does ``call``; if it is the first of its kind in this process and compiles something, that is said."""
+    key = (cell, what, dtype)
+    if key in _ready:
+        call()
         return
-    with event.install_listener("numba:compile", _Notice(name)):
-        yield
-    _ready.add(name)
+    with event.install_listener("numba:compile", _Notice(f"{cell} kernel ({dtype}, {what})")):
+        call()
+    _ready.add(key)

@@ -117,7 +117,7 @@ def normalise_gates(product, at, x, row, gates, size, keep):
 
 
 @njit(error_model="numpy")
-def normalise_gate_backward(d, at_d, x, row, gate, gates, size, dproduct):
-    """One gate of the same, backwards: from ``d`` at ``at_d`` to its place in ``dproduct (N, G·H)``."""
-    there, factor = (row * gates + gate) * size, peek(x.factors, row * gates + gate)
-    normalise_backward(d, at_d, x.gain, gate * size, x.normed, there, factor, size, dproduct, there)
+def normalise_gate_backward(d, at_d, x, row, gate, gates, size, dproduct, here):
+    """One gate of the same, backwards: from ``d`` at ``at_d`` to its place in row ``here`` of ``dproduct (n, G·H)``."""
+    there, factor, to = (row * gates + gate) * size, peek(x.factors, row * gates + gate), (here * gates + gate) * size
+    normalise_backward(d, at_d, x.gain, gate * size, x.normed, there, factor, size, dproduct, to)

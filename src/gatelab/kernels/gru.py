@@ -30,7 +30,8 @@ def forward(steps, a, weight, bias_n, h, out, s_n, extras, products, masked, kee
 
     Args:
         steps: which.
-        a: ``(N, 3H)`` the input's side of the pre-activations; where ``keep``, r, z and n are written over it.
+        a: ``(n, 3H)`` from row ``steps.base`` on, the input's side of the pre-activations; where ``keep``, r, z and n
+            are written over it.
         weight: ``W_hh`` transposed and packed.
         bias_n: ``(H,)`` the bias within the reset gate's reach.
         h: ``(items, H)`` the state, initial before and final after.
@@ -43,7 +44,7 @@ def forward(steps, a, weight, bias_n, h, out, s_n, extras, products, masked, kee
     s, x = time.opened(steps), optional.opened(extras)
     pa, w, pb, ph, po, ps = pointer(a), pointer(weight), pointer(bias_n), pointer(h), pointer(out), pointer(s_n)
     pp, pm = pointer(products), pointer(masked)
-    for index in range(s.T):
+    for index in range(steps.begin, steps.end):
         t = time.at(s, index)
         rows, first = time.count(s, t), time.row(s, t)
         if x.masked:
@@ -52,14 +53,15 @@ def forward(steps, a, weight, bias_n, h, out, s_n, extras, products, masked, kee
         for r in range(rows):
             if x.normalised:
                 normalise_gates(pp, r * wide, x, first + r, GATES, H, keep)
-            row_forward(pa, pb, ph, r * H, pp, r * wide, po, ps, x, first + r, H, keep)
+            at_a = (first + r - steps.base) * GATES * H
+            row_forward(pa, at_a, pb, ph, r * H, pp, r * wide, po, ps, x, first + r, H, keep)
 
 
 @njit(error_model="numpy")
-def row_forward(a, bias_n, h, at_h, p, at_p, out, s_n, x, row, H, keep):
+def row_forward(a, at_a, bias_n, h, at_h, p, at_p, out, s_n, x, row, H, keep):
     """The equations for one item: from its products at ``p`` to its state at ``h`` and in ``out``."""
     for j in range(0, H, lanes(a)):
-        left, g, o = H - j, row * 3 * H + j, row * H + j
+        left, g, o = H - j, at_a + j, row * H + j
         reset = sigmoid(load(a, g, left) + load(p, at_p + j, left))
         z = sigmoid(load(a, g + H, left) + load(p, at_p + H + j, left))
         s = load(p, at_p + 2 * H + j, left) + load(bias_n, j, left)
@@ -87,10 +89,10 @@ def backward(steps, gates, s_n, out, h0, dout, dh, da, ds, weight_rz, weight_n, 
         h0: ``(B, H)`` the initial state.
         dout: ``(N, H)`` ∂loss/∂out.
         dh: ``(items, width)`` ∂loss/∂(final state) before, ∂loss/∂(initial state) after; padded to whole blocks.
-        da: ``(N, 3H)`` ∂loss/∂a, written.
-        ds: ``(N, H)`` ∂loss/∂s_n, written: with the first 2H of ``da``, the gradient of the recurrent side.
+        da: ``(n, 3H)`` from row ``steps.base`` on, ∂loss/∂a, written.
+        ds: ``(n, H)`` likewise, ∂loss/∂s_n: with the first 2H of ``da``, the gradient of the recurrent side.
         weight_rz, weight_n: the rows of ``W_hh`` for r and z, and for n, packed.
-        dproduct: ``(N, 3H)`` ∂loss/∂(h W_hh) where it is normalised, written.
+        dproduct: ``(n, 3H)`` likewise, ∂loss/∂(h W_hh) where it is normalised.
         room: with a mask, ``(items, width)``.
     """
     H, wide, blocks = h0.shape[1], dh.shape[1], len(weight_rz)
@@ -105,27 +107,27 @@ def backward(steps, gates, s_n, out, h0, dout, dh, da, ds, weight_rz, weight_n, 
         pointer(dproduct),
         pointer(room),
     )
-    for index in range(s.T - 1, -1, -1):
+    for index in range(steps.end - 1, steps.begin - 1, -1):
         t = time.at(s, index)
         rows, first = time.count(s, t), time.row(s, t)
         for r in range(rows):
-            before, row = time.row_before(s, t, r), first + r
+            before, row, here = time.row_before(s, t, r), first + r, first + r - steps.base
             old, at_old = (po, before * H) if before >= 0 else (p0, (s.first + r) * H)
-            _row_backward(pg, ps, old, at_old, pdo, pdh, r * wide, pda, pds, x, row, H)
+            _row_backward(pg, ps, old, at_old, pdo, pdh, r * wide, pda, pds, here, x, row, H)
             if x.normalised:
-                normalise_gate_backward(pda, row * 3 * H, x, row, 0, GATES, H, pdp)
-                normalise_gate_backward(pda, row * 3 * H + H, x, row, 1, GATES, H, pdp)
-                normalise_gate_backward(pds, row * H, x, row, 2, GATES, H, pdp)
-        to = pr if x.masked else pdh
-        d_rz, d_n, at_n, step_n = (pdp, pdp, 3 * first * H + 2 * H, 3 * H) if x.normalised else (pda, pds, first * H, H)
-        product(d_rz, 3 * first * H, 3 * H, w_rz, blocks, 2 * H, to, 0, wide, rows, not x.masked)
+                normalise_gate_backward(pda, here * 3 * H, x, row, 0, GATES, H, pdp, here)
+                normalise_gate_backward(pda, here * 3 * H + H, x, row, 1, GATES, H, pdp, here)
+                normalise_gate_backward(pds, here * H, x, row, 2, GATES, H, pdp, here)
+        to, here = pr if x.masked else pdh, first - steps.base
+        d_rz, d_n, at_n, step_n = (pdp, pdp, 3 * here * H + 2 * H, 3 * H) if x.normalised else (pda, pds, here * H, H)
+        product(d_rz, 3 * here * H, 3 * H, w_rz, blocks, 2 * H, to, 0, wide, rows, not x.masked)
         product(d_n, at_n, step_n, w_n, blocks, H, to, 0, wide, rows, True)
         if x.masked:
             add_masked(pdh, wide, x.mask, s.first * H, rows, H, pr)
 
 
 @njit(error_model="numpy")
-def _row_backward(gates, s_n, old, at_old, dout, dh, at_dh, da, ds, x, row, H):
+def _row_backward(gates, s_n, old, at_old, dout, dh, at_dh, da, ds, here, x, row, H):
     for j in range(0, H, lanes(gates)):
         left, g, o = H - j, row * 3 * H + j, row * H + j
         dnew = load(dh, at_dh + j, left) + load(dout, o, left)
@@ -136,8 +138,9 @@ def _row_backward(gates, s_n, old, at_old, dout, dh, at_dh, da, ds, x, row, H):
         reset, z = load(gates, g, left), load(gates, g + H, left)
         n, s = load(gates, g + 2 * H, left), load(s_n, o, left)
         dn = dnew * (1.0 - z) * (1.0 - n * n)
-        store(da, g, left, dn * s * reset * (1.0 - reset))
-        store(da, g + H, left, dnew * (load(old, at_old + j, left) - n) * z * (1.0 - z))
-        store(da, g + 2 * H, left, dn)
-        store(ds, o, left, dn * reset)
+        d = here * 3 * H + j
+        store(da, d, left, dn * s * reset * (1.0 - reset))
+        store(da, d + H, left, dnew * (load(old, at_old + j, left) - n) * z * (1.0 - z))
+        store(da, d + 2 * H, left, dn)
+        store(ds, here * H + j, left, dn * reset)
         store(dh, at_dh + j, left, carry + dnew * z)

@@ -31,7 +31,8 @@ def forward(steps, a, weight, h, c, out, cells, extras, products, masked, room, 
 
     Args:
         steps: which.
-        a: ``(N, G·H)`` the input's side of the pre-activations; where ``keep``, the gates are written over it.
+        a: ``(n, G·H)`` from row ``steps.base`` on, the input's side of the pre-activations; where ``keep``, the gates
+            are written over it.
         weight: ``W_hh`` transposed and packed.
         h, c: ``(items, H)`` the state, initial before and final after.
         out: ``(N, H)`` h after every step, written.
@@ -45,31 +46,31 @@ def forward(steps, a, weight, h, c, out, cells, extras, products, masked, room, 
     s, x = time.opened(steps), optional.opened(extras)
     pa, w, ph, pc, po, pcs = pointer(a), pointer(weight), pointer(h), pointer(c), pointer(out), pointer(cells)
     pp, pm, fresh = pointer(products), pointer(masked), pointer(room)
-    for index in range(s.T):
+    for index in range(steps.begin, steps.end):
         t = time.at(s, index)
         rows, first = time.count(s, t), time.row(s, t)
         if x.masked:
             seen(ph, H, x.mask, s.first * H, rows, H, pm)
         product(pm if x.masked else ph, 0, H, w, blocks, H, pp, 0, wide, rows, False)
         for r in range(rows):
-            row = first + r
+            row, at_a = first + r, (first + r - steps.base) * gates * H
             if x.normalised:
                 normalise_gates(pp, r * wide, x, row, gates, H, keep)
-            write(pa, pc, r * H, pp, r * wide, fresh, x, row * gates * H, H, coupled, keep)
+            write(pa, at_a, pc, r * H, pp, r * wide, fresh, x, H, coupled, keep)
             shown = 0
             if x.normalised_c:
                 shown = H
                 _normalise_c(fresh, x, H)
             at_o = (gates - 1) * H
-            show(pa, ph, pc, r * H, pp, r * wide + at_o, po, pcs, fresh, shown, x, row, gates, H, keep)
+            show(pa, at_a, ph, pc, r * H, pp, r * wide + at_o, po, pcs, fresh, shown, x, row, gates, H, keep)
 
 
 @njit(error_model="numpy")
-def write(a, c, at_c, p, at_p, fresh, x, at_row, H, coupled, keep):
+def write(a, at_a, c, at_c, p, at_p, fresh, x, H, coupled, keep):
     """The gates that write, and the new c."""
     at_f = 0 if coupled else H
     for j in range(0, H, lanes(a)):
-        left, k = H - j, at_row + j
+        left, k = H - j, at_a + j
         old = load(c, at_c + j, left)
         zf = load(a, k + at_f, left) + load(p, at_p + at_f + j, left)
         if x.peeping:
@@ -100,9 +101,9 @@ def _normalise_c(fresh, x, H):
 
 
 @njit(error_model="numpy")
-def show(a, h, c, at_h, p, at_p, out, cells, fresh, shown, x, row, gates, H, keep):
+def show(a, at_a, h, c, at_h, p, at_p, out, cells, fresh, shown, x, row, gates, H, keep):
     """The gate that shows, the new h, and zoneout of both states."""
-    at_o = (row * gates + gates - 1) * H
+    at_o = at_a + (gates - 1) * H
     for j in range(0, H, lanes(a)):
         left, n = H - j, row * H + j
         new_c = load(fresh, j, left)
@@ -136,9 +137,9 @@ def backward(steps, record, cells, c0, dout, dh, dc, da, weight, dproduct, dextr
         c0: ``(B, H)`` the initial c.
         dout: ``(N, H)`` ∂loss/∂out.
         dh, dc: ``(items, width)`` ∂loss/∂(final state) before, ∂loss/∂(initial state) after; padded to whole blocks.
-        da: ``(N, G·H)`` ∂loss/∂a, written: the gradient of the recurrent side, too.
+        da: ``(n, G·H)`` from row ``steps.base`` on, ∂loss/∂a, written: the gradient of the recurrent side, too.
         weight: ``W_hh`` packed.
-        dproduct: ``(N, G·H)`` ∂loss/∂(h W_hh) where it is normalised, written.
+        dproduct: ``(n, G·H)`` likewise, ∂loss/∂(h W_hh) where it is normalised.
         dextras: ``(5, H)`` ∂loss/∂ gain_c, bias_c and the peepholes in their order, added to.
         masked: with a mask, room for ``(items, width)``.
         room: ``(3, H)``.
@@ -155,25 +156,25 @@ def backward(steps, record, cells, c0, dout, dh, dc, da, weight, dproduct, dextr
         pointer(da),
     )
     w, pdp, pde, pr, fresh = pointer(weight), pointer(dproduct), pointer(dextras), pointer(masked), pointer(room)
-    for index in range(s.T - 1, -1, -1):
+    for index in range(steps.end - 1, steps.begin - 1, -1):
         t = time.at(s, index)
         rows, first = time.count(s, t), time.row(s, t)
         for r in range(rows):
-            before, row = time.row_before(s, t, r), first + r
+            before, row, at_da = time.row_before(s, t, r), first + r, (first + r - steps.base) * gates * H
             old, at_old = (pcs, before * H) if before >= 0 else (p0, (s.first + r) * H)
             _renew(ps, row * gates * H, old, at_old, fresh, H, coupled)
             shown, factor = 0, 1.0
             if x.normalised_c:
                 shown, factor = H, _normalise_c(fresh, x, H)
-            _show_backward(ps, row * gates * H, pdo, pdh, r * wide, pda, fresh, shown, pde, x, row * H, H, gates)
+            _show_backward(ps, row * gates * H, pdo, pdh, r * wide, pda, at_da, fresh, shown, pde, x, row * H, H, gates)
             if x.normalised_c:
                 normalise_backward(fresh, 2 * H, x.gain_c, 0, fresh, H, factor, H, fresh, 2 * H)
-            _write_backward(ps, old, at_old, pdc, r * wide, pda, fresh, pde, x, row, H, coupled)
+            _write_backward(ps, old, at_old, pdc, r * wide, pda, at_da, fresh, pde, x, row, H, coupled)
             if x.normalised:
                 for gate in range(gates):
-                    normalise_gate_backward(pda, (row * gates + gate) * H, x, row, gate, gates, H, pdp)
+                    normalise_gate_backward(pda, at_da + gate * H, x, row, gate, gates, H, pdp, first + r - steps.base)
         d, K = pdp if x.normalised else pda, gates * H
-        product(d, first * K, K, w, blocks, K, pr if x.masked else pdh, 0, wide, rows, not x.masked)
+        product(d, (first - steps.base) * K, K, w, blocks, K, pr if x.masked else pdh, 0, wide, rows, not x.masked)
         if x.masked:
             add_masked(pdh, wide, x.mask, s.first * H, rows, H, pr)
 
@@ -190,7 +191,7 @@ def _renew(record, at_row, old, at_old, fresh, H, coupled):
 
 
 @njit(error_model="numpy")
-def _show_backward(record, at_row, dout, dh, at_dh, da, fresh, shown, dextras, x, at_out, H, gates):
+def _show_backward(record, at_row, dout, dh, at_dh, da, at_da, fresh, shown, dextras, x, at_out, H, gates):
     """From ∂loss/∂h' to ∂loss/∂(pre-activation of o) and, behind the fresh c, ∂loss/∂(what tanh saw)."""
     at_o = (gates - 1) * H
     for j in range(0, H, lanes(record)):
@@ -210,23 +211,23 @@ def _show_backward(record, at_row, dout, dh, at_dh, da, fresh, shown, dextras, x
             store(dextras, j, left, load(dextras, j, left) + dseen * normed)
             store(dextras, H + j, left, load(dextras, H + j, left) + dseen)
         store(fresh, 2 * H + j, left, dseen)
-        store(da, k, left, dnew * tanh_c * o * (1.0 - o))
+        store(da, at_da + at_o + j, left, dnew * tanh_c * o * (1.0 - o))
         store(dh, at_dh + j, left, carry)
 
 
 @njit(error_model="numpy")
-def _write_backward(record, old, at_old, dc, at_dc, da, fresh, dextras, x, row, H, coupled):
+def _write_backward(record, old, at_old, dc, at_dc, da, at_da, fresh, dextras, x, row, H, coupled):
     """From ∂loss/∂c' to ∂loss/∂(the other pre-activations) and ∂loss/∂c."""
     gates, at_f = (3, 0) if coupled else (4, H)
     for j in range(0, H, lanes(record)):
-        left, k = H - j, row * gates * H + j
+        left, k, d = H - j, row * gates * H + j, at_da + j
         dnew = load(dc, at_dc + j, left)
         carry = dnew * 0.0
         if x.zoned:
             carry = kept(x.random, x.zoneout_c, row * H + j, left, x.kept_c, dnew) * dnew
             dnew = dnew - carry
         dnew = dnew + load(fresh, 2 * H + j, left)
-        dzo = load(da, k + (gates - 1) * H, left)
+        dzo = load(da, d + (gates - 1) * H, left)
         if x.peeping:
             dnew = dnew + dzo * load(x.peephole, (gates - 2) * H + j, left)
         f, g, c = load(record, k + at_f, left), load(record, k + at_f + H, left), load(old, at_old + j, left)
@@ -238,9 +239,9 @@ def _write_backward(record, old, at_old, dc, at_dc, da, fresh, dextras, x, row, 
             i = load(record, k, left)
             dzf = dnew * c * f * (1.0 - f)
             dzi = dnew * g * i * (1.0 - i)
-            store(da, k, left, dzi)
-        store(da, k + at_f, left, dzf)
-        store(da, k + at_f + H, left, dnew * i * (1.0 - g * g))
+            store(da, d, left, dzi)
+        store(da, d + at_f, left, dzf)
+        store(da, d + at_f + H, left, dnew * i * (1.0 - g * g))
         dold = carry + dnew * f
         if x.peeping:
             dold = dold + dzf * load(x.peephole, at_f + j, left)

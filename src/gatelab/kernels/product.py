@@ -26,10 +26,10 @@ def width(dtype: np.dtype) -> int:
 
 def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Zeros that begin where a cache line begins; a vector that straddles two lines takes twice as long to load."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    room = np.zeros(size + BYTES, np.uint8)
-    start = -room.ctypes.data % BYTES
-    return room[start : start + size].view(dtype).reshape(shape)
+    size = math.prod(shape)
+    room = np.zeros(size + BYTES // dtype.itemsize, dtype)
+    start = -room.ctypes.data % BYTES // dtype.itemsize
+    return room[start : start + size].reshape(shape)
 
 
 def packed(weight: np.ndarray) -> np.ndarray:

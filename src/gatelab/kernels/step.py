@@ -61,8 +61,8 @@ class Stepper:
         weights, nothing = (packed(weight_ih.T), packed(weight_hh.T)), np.empty(0, np.uint8)
         self.buffers = Buffers(*weights, filled, bias_n.copy(), h, c, a, products, room, nothing)
         self.code = CODES[cell]
-        with announced(f"{cell} kernel ({dtype}, one step)"):
-            step(self.code, np.zeros((B, weight_ih.shape[1]), dtype), self.buffers)
+        x = np.zeros((B, weight_ih.shape[1]), dtype)
+        announced(cell, "one step", dtype, lambda: step(self.code, x, self.buffers))
         self.h = self.buffers.h
         self.state = (self.h, self.buffers.c) if cell in ("lstm", "lstm_coupled") else (self.h,)
         for array in self.state:
@@ -90,13 +90,13 @@ def step(code, x, buffers):
     for r in range(B):
         row, at = shifted(a, r * wide), r * H
         if code < 2:
-            rnn.row_forward(row, h, at, products, r * wide, shifted(h, at), plain, 0, H, code == 1, False)
+            rnn.row_forward(row, 0, h, at, products, r * wide, shifted(h, at), plain, 0, H, code == 1, False)
         elif code == 2:
             bias_n = pointer(buffers.bias_n)
-            gru.row_forward(row, bias_n, h, at, products, r * wide, shifted(h, at), a, plain, 0, H, False)
+            gru.row_forward(row, 0, bias_n, h, at, products, r * wide, shifted(h, at), a, plain, 0, H, False)
         else:
             coupled = code == 4
             gates = 3 if coupled else 4
             last = r * wide + (gates - 1) * H
-            lstm.write(row, c, at, products, r * wide, room, plain, 0, H, coupled, False)
-            lstm.show(row, h, c, at, products, last, shifted(h, at), a, room, 0, plain, 0, gates, H, False)
+            lstm.write(row, 0, c, at, products, r * wide, room, plain, H, coupled, False)
+            lstm.show(row, 0, h, c, at, products, last, shifted(h, at), a, room, 0, plain, 0, gates, H, False)

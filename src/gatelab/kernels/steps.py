@@ -17,12 +17,15 @@ from gatelab.kernels.simd import peek, pointer
 
 
 class Steps(NamedTuple):
-    """What one thread works on: the items ``first`` to ``last`` of the batch, at every step at which they take part."""
+    """What one thread works on in one piece of a pass."""
 
-    offsets: np.ndarray  # (T + 1,) int64, the first row of each step
-    first: int
-    last: int
+    offsets: np.ndarray  # (T + 1,) int64, the first row of each step, and N
     backwards: bool  # whether time is read from its end
+    first: int  # the items from here
+    last: int  # to here, at every step at which they take part
+    begin: int  # the steps from here, in the order of reading
+    end: int  # to here
+    base: int  # the row at which arrays begin that hold this piece alone
 
 
 class Open(NamedTuple):
@@ -30,15 +33,15 @@ class Open(NamedTuple):
 
     offsets: Any
     T: int
+    backwards: bool
     first: int
     last: int
-    backwards: bool
 
 
 @njit(inline="always")
 def opened(steps):
     """``steps`` for use inside a loop."""
-    return Open(pointer(steps.offsets), len(steps.offsets) - 1, steps.first, steps.last, steps.backwards)
+    return Open(pointer(steps.offsets), len(steps.offsets) - 1, steps.backwards, steps.first, steps.last)
 
 
 @njit(inline="always")

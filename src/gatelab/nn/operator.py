@@ -7,21 +7,13 @@ name.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from gatelab.nn.recurrence import (
-    Arguments,
-    Eager,
-    Results,
-    StepGradients,
-    backward_steps,
-    differentiate,
-    empty_gradients,
-    empty_results,
-    forward,
-    remember,
-)
+from gatelab.nn.derivatives import Eager, Gradients, differentiate, empty_gradients, gradients, remember
+from gatelab.nn.recurrence import Arguments, Results, empty_results, forward
 
 
 def recurrence(x: Arguments) -> tuple[Tensor, ...]:
@@ -88,25 +80,26 @@ def _operator_backward(
     kept_h: float,
     kept_c: float,
     results: list[Tensor],
-    gradients: list[Tensor],
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """``Arguments``, ``Results`` and ∂loss/∂(out, h, c) to ``StepGradients``."""
+    given: list[Tensor],
+    of_rows: bool,
+) -> list[Tensor]:
+    """``Arguments``, ``Results`` and ∂loss/∂(out, h, c) to ``Gradients``."""
     weights, biases = (weight_ih, weight_hh), (bias_ih, bias_hh)
     optional = gain, gain_c, bias_c, peephole, mask, zoneout_h, zoneout_c, kept_h, kept_c
     x = Arguments(cell, reverse, keep, offsets, rows, *weights, *biases, h, c, *optional)
-    return backward_steps(x, Results(*results), *gradients)
+    return list(gradients(x, Results(*results), given, of_rows))
 
 
 @_operator_backward.register_fake
 def _(*arguments):
-    return tuple(empty_gradients(Arguments(*arguments[:-2])))
+    return list(empty_gradients(Arguments(*arguments[:-3]), arguments[-1]))
 
 
-def _operator_differentiate(ctx, *gradients):
-    def steps(x: Arguments, results: Results, *given: Tensor) -> StepGradients:
-        return StepGradients(*_operator_backward(*x, list(results), list(given)))
+def _operator_differentiate(ctx, *given):
+    def by_operator(x: Arguments, results: Results, given: Sequence[Tensor], of_rows: bool) -> Gradients:
+        return Gradients(*_operator_backward(*x, list(results), list(given), of_rows))
 
-    return differentiate(ctx, steps, gradients)
+    return differentiate(ctx, by_operator, given)
 
 
 _operator.register_autograd(

@@ -1,0 +1,232 @@
+"""The way back through ``recurrence``, and the two together as a differentiable operation.
+
+The gradients of the pre-activations of all steps never exist at once: a piece of a few hundred rows is computed step
+by step, and goes into the gradients of the weights while it is in the cache. Asked for a graph of the backward pass
+(for second derivatives), the operation computes itself anew in the open loop, which can be differentiated any number of
+times.
+
+T time, B batch, I input, H hidden, G gates, N rows of all steps together, n rows of a piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from gatelab.nn import open_loop
+from gatelab.nn.extras import EXTRAS, Extra, Noise, Weights
+from gatelab.nn.recurrence import LEARNED, Arguments, Results, array_of, extras_of, forward, rows_in_a_piece, way_of
+
+
+class Gradients(NamedTuple):
+    """∂loss/∂ what the operation learns from; unused ones are empty."""
+
+    rows: Tensor  # (N, I), or (N, G·H) without weight_ih; empty where not asked for
+    weight_ih: Tensor  # (G·H, I)
+    weight_hh: Tensor  # (G·H, H)
+    bias_ih: Tensor  # (G·H,)
+    bias_hh: Tensor  # (G·H,)
+    h: Tensor  # (B, H)
+    c: Tensor  # (B, H)
+    gain: Tensor  # (G·H,)
+    gain_c: Tensor  # (H,)
+    bias_c: Tensor  # (H,)
+    peephole: Tensor  # (3·H,) or (2·H,)
+
+
+def empty_gradients(x: Arguments, of_rows: bool) -> Gradients:
+    """Zeros to add to; ∂loss/∂rows is not initialised."""
+    rows = x.rows.new_empty(x.rows.shape if of_rows else (0, 0))
+    learned = (getattr(x, name) for name in LEARNED[1:])
+    return Gradients(rows, *(x.rows.new_zeros((0,) if t is None else t.shape) for t in learned))
+
+
+def gradients(x: Arguments, results: Results, given: Sequence[Tensor], of_rows: bool) -> Gradients:
+    """All steps backward, from ∂loss/∂(outputs, final h, final c)."""
+    from gatelab.kernels import scan
+
+    found, way, out = empty_gradients(x, of_rows), way_of(x), array_of(results.out)
+    steps = scan.Backward(
+        x.cell,
+        way,
+        array_of(x.weight_hh),
+        [array_of(s) for s in (x.h, x.c) if s is not None],
+        out,
+        scan.Record(array_of(results.gates) if results.gates.numel() else out, array_of(results.other)),
+        extras_of(x, results),
+        array_of(given[0]),
+        [array_of(d) for d, s in zip(given[1:], (x.h, x.c), strict=True) if s is not None],
+    )
+    parts = scan.pieces(way, rows_in_a_piece(x))
+    most, width, H = max(part.last - part.first for part in parts), len(x.weight_hh), x.h.shape[1]
+    direct = x.weight_ih is None and of_rows  # ∂loss/∂rows is ∂loss/∂a
+    new = x.rows.new_empty
+    da = found.rows if direct else new(most, width)  # (n, G·H)
+    ds, dproduct = new(most if x.cell == "gru" else 0, H), new(most if x.gain is not None else 0, width)  # (n, ·)
+    before = _Before(x, results.out)
+    for part in reversed(parts):
+        n, rows = part.last - part.first, slice(part.first, part.last)
+        a = da[rows] if direct else da[:n]
+        piece = scan.Gradients(array_of(a), array_of(ds[:n]), array_of(dproduct[:n]))
+        steps(piece, part.begin, part.end, part.first)
+        _add_up(x, found, results.normed, rows, a, ds[:n], dproduct[:n], before(part.first, part.last))
+    if x.cell == "gru" and x.bias_hh is not None:
+        found.bias_hh[: 2 * H] = found.bias_ih[: 2 * H]
+    elif x.bias_hh is not None:
+        found.bias_hh.copy_(found.bias_ih)
+    for mine, theirs in zip((found.h, found.c), steps.initial_gradients(), strict=False):
+        mine.copy_(torch.from_numpy(theirs))
+    own = torch.from_numpy(steps.extras_gradients())  # (5, H)
+    for mine, theirs in ((found.gain_c, own[0]), (found.bias_c, own[1]), (found.peephole, own[2:].flatten())):
+        mine.copy_(theirs[: len(mine)])
+    return found
+
+
+def _add_up(
+    x: Arguments,
+    found: Gradients,
+    normed: Tensor,
+    rows: slice,
+    da: Tensor,
+    ds: Tensor,
+    dproduct: Tensor,
+    before: Tensor,
+) -> None:
+    """Adds what the ``rows`` of a piece say about the weights; ``before (n, H)`` is what weight_hh read there."""
+    H, sides = x.h.shape[1], [da]  # ∂loss/∂(what the recurrent weights gave), after normalisation
+    if x.weight_ih is not None:
+        found.weight_ih.addmm_(da.t(), x.rows[rows])
+        if len(found.rows):
+            torch.mm(da, x.weight_ih, out=found.rows[rows])
+    if x.cell == "gru":
+        sides = [da[:, : 2 * H], ds]
+    if x.bias_ih is not None:
+        found.bias_ih.add_(da.sum(0))
+        if x.cell == "gru":
+            found.bias_hh[2 * H :] += ds.sum(0)
+    widths = [side.shape[1] for side in sides]
+    if x.gain is not None:
+        for mine, side, xs in zip(found.gain.split(widths), sides, normed[rows].split(widths, 1), strict=True):
+            mine.add_((side * xs).sum(0))
+        sides = dproduct.split(widths, 1)
+    for mine, side in zip(found.weight_hh.split(widths), sides, strict=True):
+        mine.addmm_(side.t(), before)
+
+
+class _Before:
+    """What weight_hh read at each row: the state before it, masked."""
+
+    def __init__(self, x: Arguments, out: Tensor):
+        self.x, self.out = x, out
+        self.rows = None if x.offsets is None else self._rows(x.offsets)  # (N,) of the state, from N on the initial one
+
+    def __call__(self, first: int, last: int) -> Tensor:
+        """``(n, H)`` for the rows from ``first`` to ``last``."""
+        x, (N, H), B = self.x, self.out.shape, len(self.x.h)
+        if self.rows is None:
+            shift = B if x.reverse else -B
+            known = self.out[max(first + shift, 0) : max(min(last + shift, N), 0)]
+            missing = x.h[: last - first - len(known)] if len(known) < last - first else None  # whole steps: all items
+            found = known if missing is None else torch.cat([known, x.h] if x.reverse else [x.h, known])
+            return found if x.mask is None else (found.view(-1, B, H) * x.mask).view_as(found)
+        rows = self.rows[first:last]
+        found = self.out.index_select(0, rows.clamp(max=N - 1))
+        initial = (rows >= N).nonzero().squeeze(1)
+        found.index_copy_(0, initial, x.h.index_select(0, rows[initial] - N))
+        return found if x.mask is None else found * x.mask.index_select(0, self.items[first:last])
+
+    def _rows(self, offsets: Tensor) -> Tensor:
+        N, B, sizes = len(self.out), len(self.x.h), offsets.diff()
+        self.items = torch.arange(N) - offsets[:-1].repeat_interleave(sizes)  # (N,)
+        if self.x.reverse:
+            after = offsets[1:].repeat_interleave(sizes) + self.items  # (N,) the row in the next step, if there is one
+            ends = torch.cat([sizes[1:], sizes.new_zeros(1)]).repeat_interleave(sizes)  # (N,) items of the next step
+            return torch.where(self.items < ends, after, N + self.items)
+        earlier = torch.cat([offsets[:1], offsets[:-2]]).repeat_interleave(sizes) + self.items  # (N,)
+        return torch.where(torch.arange(N) < B, N + self.items, earlier)
+
+
+# ---- autograd ------------------------------------------------------------------------------------------------------
+
+
+class Eager(torch.autograd.Function):
+    """The operation outside of compiled graphs: ``Arguments`` to outputs and final states."""
+
+    @staticmethod
+    def forward(ctx, *arguments):
+        """Outputs and final states."""
+        results = forward(Arguments(*arguments))
+        remember(ctx, arguments, results)
+        return results[:3]
+
+    @staticmethod
+    def backward(ctx, *given):
+        """∂loss/∂ each argument."""
+        return differentiate(ctx, gradients, given)
+
+
+def remember(ctx, inputs: tuple, output: tuple) -> None:
+    """Keeps what ``differentiate`` needs."""
+    ctx.arguments = [None if isinstance(value, Tensor) else value for value in inputs]
+    ctx.save_for_backward(*(value if isinstance(value, Tensor) else None for value in inputs), *output)
+    ctx.set_materialize_grads(False)
+
+
+def differentiate(ctx, gradients: Callable[..., Gradients], given: tuple) -> tuple[Tensor | None, ...]:
+    """∂loss/∂arguments from ∂loss/∂(out, h, c); ``gradients`` is the function of that name, or stands for it."""
+    saved = ctx.saved_tensors
+    count = len(ctx.arguments)
+    x = Arguments(*(p if t is None else t for p, t in zip(ctx.arguments, saved[:count], strict=True)))
+    results = Results(*saved[count:])
+    wanted = dict(zip(Arguments._fields, ctx.needs_input_grad, strict=True))
+    given = tuple(torch.zeros_like(r) if d is None else d for d, r in zip(given[:3], results[:3], strict=True))
+    if torch.is_grad_enabled():
+        found = _in_the_open(x, given)
+    else:
+        found = gradients(x, results, given, wanted["rows"])._asdict()
+    return tuple(found.get(name) if needed else None for name, needed in wanted.items())
+
+
+class _Plan(NamedTuple):
+    """As much of a layer as the open loop asks for."""
+
+    cell: str
+    extras: tuple[Extra, ...]
+    hidden_size: int
+    training: bool = True
+
+
+def _in_the_open(x: Arguments, given: Sequence[Tensor]) -> dict[str, Any]:
+    """The same gradients as functions of everything they depend on, for a second derivative."""
+    with torch.enable_grad():
+        fresh: dict[str, Any] = {name: _alias(getattr(x, name)) for name in LEARNED}
+        y = x._replace(**fresh)
+        a = y.rows if y.weight_ih is None else linear(y.rows, y.weight_ih)  # (N, G·H)
+        a = a if y.bias_ih is None else a + y.bias_ih
+        extras = (None, y.gain, y.gain_c, y.bias_c, y.peephole)
+        w = Weights(y.rows if y.weight_ih is None else y.weight_ih, y.weight_hh, y.bias_ih, y.bias_hh, None, *extras)
+        zoneouts = (x.kept_h if x.zoneout_h is None else x.zoneout_h, x.kept_c if x.zoneout_c is None else x.zoneout_c)
+        on = {
+            "layer_norm": x.gain is not None,
+            "recurrent_dropout": x.mask is not None,
+            "zoneout": x.zoned,
+            "peephole": x.peephole is not None,
+        }
+        plan = _Plan(x.cell, tuple(extra for name, extra in EXTRAS.items() if on.get(name)), x.h.shape[1])
+        state, sizes = (y.h,) if y.c is None else (y.h, y.c), np.diff(way_of(x).offsets).tolist()
+        out, final = open_loop.steps(plan, w, Noise(None, x.mask, *zoneouts), a, sizes, state, x.reverse)
+        outputs = [(value, d) for value, d in zip((out, *final), given, strict=False) if value.requires_grad]
+        wanted = {name: t for name, t in fresh.items() if t is not None and t.requires_grad}
+        values, weights = zip(*outputs, strict=True)
+        found = torch.autograd.grad(values, list(wanted.values()), weights, create_graph=True, allow_unused=True)
+    return dict(zip(wanted, found, strict=True))
+
+
+def _alias(tensor: Tensor | None) -> Tensor | None:
+    """The same values as a new node: what one argument does to another before the operator is not its affair."""
+    return None if tensor is None else tensor.view_as(tensor)
