@@ -6,9 +6,13 @@ Arrays are padded, time first, and items are sorted by length, the longest first
 from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from gatelab.cells import CELLS, initial_parameters, observed_from_lengths, sequence, to_state_dict
-from gatelab.kernels import scan
+from gatelab.nn import fused, open_loop
+from gatelab.nn.extras import Noise
+from gatelab.nn.layers import LAYERS
 
 
 class Pass(NamedTuple):
@@ -18,8 +22,7 @@ class Pass(NamedTuple):
     state: list[np.ndarray]  # (B, H) each
     dx: np.ndarray  # (T, B, I) zero under the mask
     dstate: list[np.ndarray]  # (B, H) each
-    dweight_ih: np.ndarray  # (G·H, I)
-    dbias_hh: np.ndarray  # (G·H,)
+    dparams: list[np.ndarray]  # in the order of the cell
 
 
 class Case(NamedTuple):
@@ -41,61 +44,47 @@ def case(cell, lengths, input_size, hidden_size, backwards=False, dtype=np.float
     params = initial_parameters(CELLS[cell], input_size, hidden_size, rng, dtype=dtype)
     for array in to_state_dict(params).values():
         array[...] = rng.normal(0, scale, array.shape)
-    T, B = max(lengths), len(lengths)
-    shape, count = (B, hidden_size), len(CELLS[cell].State._fields)
-    draw = lambda *size: rng.normal(size=size).astype(dtype)  # noqa: E731
-    states, dstates = ([draw(*shape) for _ in range(count)] for _ in range(2))
-    lengths = np.sort(lengths)[::-1]
-    doutput = draw(T, B, hidden_size)
-    return Case(cell, params["l0"], draw(T, B, input_size), lengths, states, doutput, dstates, backwards)
+    T, B, count = max(lengths), len(lengths), len(CELLS[cell].State._fields)
+    x, doutput = (rng.normal(size=(T, B, size)).astype(dtype) for size in (input_size, hidden_size))
+    state, dstate = ([rng.normal(size=(B, hidden_size)).astype(dtype) for _ in range(count)] for _ in range(2))
+    return Case(cell, params["l0"], x, np.sort(lengths)[::-1], state, doutput, dstate, backwards)
 
 
 def in_numpy(c: Case) -> Pass:
     """By way of ``gatelab.cells``."""
     cell, way = CELLS[c.cell], slice(None, None, -1 if c.backwards else 1)
     observed = observed_from_lengths(c.lengths, len(c.x))[:, :, None]  # (T, B, 1)
-    x, doutput = np.where(observed, c.x, 0), np.where(observed, c.doutput, 0)
+    x, doutput = np.where(observed, c.x, 0), np.where(observed, c.doutput, 0)  # (T, B, ·)
     output, record = sequence.scan(cell, c.params, x[way], cell.State(*c.state), observed[way])
     dx, dstate, dparams, _ = sequence.scan_backward(cell, doutput[way], cell.State(*c.dstate), record)
-    final = list(record.states[-1])
-    return Pass(output[way], final, dx[way], list(dstate), dparams.weight_ih, dparams.bias_hh)
+    return Pass(output[way], list(record.states[-1]), dx[way], list(dstate), list(dparams))
 
 
-def by_kernel(c: Case, threads: int = 1, keep: bool = True) -> Pass:
-    """By way of ``gatelab.kernels``; without ``keep`` there are no gradients."""
-    p, H, dtype = c.params, c.state[0].shape[1], c.x.dtype
-    observed = observed_from_lengths(c.lengths, len(c.x))  # (T, B)
-    offsets = np.concatenate([[0], observed.sum(1).cumsum()])  # (T + 1,)
-    x = c.x[observed]  # (N, I)
-    reached = p.bias_hh.copy()
-    if c.cell == "gru":
-        reached[2 * H :] = 0
-    a = np.ascontiguousarray(x @ p.weight_ih.T + p.bias_ih + reached)  # (N, G·H)
-    (N, width), bias_n = a.shape, np.ascontiguousarray(p.bias_hh[-H:])
-    nothing = lambda *shape: np.full(shape, np.nan, dtype)  # noqa: E731
-    saved = nothing(N, 4 * H if c.cell == "gru" else width)
-    record = scan.Record(saved, nothing(N, H) if len(c.state) > 1 else nothing(0, 0))
-    out, state, extras = nothing(N, H), [s.copy() for s in c.state], scan.no_extras(dtype)
-    scan.forward(
-        c.cell, offsets, c.backwards, a, p.weight_hh, bias_n, state, out, record, extras, keep, threads
-    )  # fmt: skip
-    output = _padded(out, observed)
+def by_kernel(c: Case, keep: bool = True) -> Pass:
+    """By way of ``gatelab.kernels``, as the layers call them; without ``keep`` there are no gradients."""
+    (_, I), H = c.params.weight_ih.shape, c.state[0].shape[1]  # noqa: E741
+    layer = LAYERS[CELLS[c.cell].family](I, H, **CELLS[c.cell].options).to(torch.from_numpy(c.x).dtype)
+    w = open_loop.Weights(*(torch.from_numpy(array.copy()).requires_grad_(keep) for array in c.params))
+    observed = torch.from_numpy(observed_from_lengths(c.lengths, len(c.x)))  # (T, B)
+    rows = torch.from_numpy(c.x)[observed].requires_grad_(keep)  # (N, I)
+    state = tuple(torch.from_numpy(s.copy()).requires_grad_(keep) for s in c.state)
+    assert fused.supports(layer, rows)
+    sizes = None if observed.all() else observed.sum(1)
+    out, final = fused.scan(layer, w, Noise(), rows, sizes, state, c.backwards)
+    output, values = _padded(out, observed), [s.detach().numpy() for s in final]
     if not keep:
-        return Pass(output, state, *[np.empty(0)] * 4)
-    dout, dstate = np.ascontiguousarray(c.doutput[observed]), [d.copy() for d in c.dstate]
-    gradients = scan.Gradients(nothing(N, width), nothing(N, H) if c.cell == "gru" else nothing(0, 0), nothing(0, 0))
-    scan.backward(
-        c.cell, offsets, c.backwards, p.weight_hh, c.state, out, record, extras, dout, dstate, gradients, threads
-    )  # fmt: skip
-    recurrent = np.concatenate([gradients.a[:, : 2 * H], gradients.s_n], 1) if c.cell == "gru" else gradients.a
-    dx = _padded(gradients.a @ p.weight_ih, observed)
-    return Pass(output, state, dx, dstate, gradients.a.T @ x, recurrent.sum(0))
+        return Pass(output, values, np.empty(0), [], [])
+    given = [torch.from_numpy(c.doutput)[observed], *map(torch.from_numpy, c.dstate)]
+    learned = [p for p in w if isinstance(p, Tensor)]
+    dx, *others = torch.autograd.grad([out, *final], [rows, *state, *learned], given)
+    others = [d.numpy() for d in others]
+    return Pass(output, values, _padded(dx, observed), others[: len(state)], others[len(state) :])
 
 
-def _padded(rows: np.ndarray, observed: np.ndarray) -> np.ndarray:
-    padded = np.zeros((*observed.shape, rows.shape[1]), rows.dtype)
-    padded[observed] = rows
-    return padded  # (T, B, ·)
+def _padded(rows: Tensor, observed: Tensor) -> np.ndarray:
+    padded = rows.new_zeros(*observed.shape, rows.shape[1])
+    padded[observed] = rows.detach()
+    return padded.numpy()  # (T, B, ·)
 
 
 def arrays(result: Pass) -> list[np.ndarray]:
