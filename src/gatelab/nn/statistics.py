@@ -20,6 +20,8 @@ class StepStatistics(nn.Module):
 
     A training pass notes each step's batch statistics, and ``commit`` moves the population's towards them once the
     pass is over: a step that is computed again in the backward pass (``checkpoint_every``) is not counted twice.
+    Where several processes train one model on sequences of unequal length, they come to know unequal numbers of steps:
+    give ``DistributedDataParallel`` ``broadcast_buffers=False``.
 
     S steps seen.
     """
