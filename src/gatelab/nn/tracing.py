@@ -9,8 +9,8 @@
     trace["encoder"].gradient_norm("l0", "h")     # (T, B) ‖∂loss/∂h_k‖
 
 Names are those of ``gatelab.cells.Trace``, whatever extras a layer has. ``h`` and ``c`` are the states that go on to
-the next step, after zoneout; a pre-activation holds the normalised products, and what a gate sees of the cell through its
-peephole; ``tanh_c`` is what the output gate lets through, of the normalised cell where there is one.
+the next step, after zoneout; a pre-activation holds the normalised products, and what a gate sees of the cell through
+its peephole; ``tanh_c`` is what the output gate lets through, of the normalised cell where there is one.
 
 While the context is open the model's gatelab layers run in the open loop, and its cells by the same steps; afterwards
 all is as before: a layer that is not traced carries no hook and no flag. What the model returns differs from the
