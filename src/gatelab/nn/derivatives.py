@@ -24,26 +24,26 @@ from gatelab.nn.recurrence import LEARNED, Arguments, Results, array_of, extras_
 
 
 class Gradients(NamedTuple):
-    """∂loss/∂ what the operation learns from; unused ones are empty."""
+    """∂loss/∂ what the operation learns from; None where there is no such thing, or nobody asked."""
 
-    rows: Tensor  # (N, I), or (N, G·H) without weight_ih; empty where not asked for
-    weight_ih: Tensor  # (G·H, I)
+    rows: Tensor | None  # (N, I), or (N, G·H) without weight_ih
+    weight_ih: Tensor | None  # (G·H, I)
     weight_hh: Tensor  # (G·H, H)
-    bias_ih: Tensor  # (G·H,)
-    bias_hh: Tensor  # (G·H,)
+    bias_ih: Tensor | None  # (G·H,)
+    bias_hh: Tensor | None  # (G·H,)
     h: Tensor  # (B, H)
-    c: Tensor  # (B, H)
-    gain: Tensor  # (G·H,)
-    gain_c: Tensor  # (H,)
-    bias_c: Tensor  # (H,)
-    peephole: Tensor  # (3·H,) or (2·H,)
+    c: Tensor | None  # (B, H)
+    gain: Tensor | None  # (G·H,)
+    gain_c: Tensor | None  # (H,)
+    bias_c: Tensor | None  # (H,)
+    peephole: Tensor | None  # (3·H,) or (2·H,)
 
 
 def empty_gradients(x: Arguments, of_rows: bool) -> Gradients:
     """Zeros to add to; ∂loss/∂rows is not initialised."""
-    rows = x.rows.new_empty(x.rows.shape if of_rows else (0, 0))
-    learned = (getattr(x, name) for name in LEARNED[1:])
-    return Gradients(rows, *(x.rows.new_zeros((0,) if t is None else t.shape) for t in learned))
+    rows = x.rows.new_empty(x.rows.shape) if of_rows else None
+    learned: list[Any] = [t if t is None else t.new_zeros(t.shape) for t in (getattr(x, name) for name in LEARNED[1:])]
+    return Gradients(rows, *learned)
 
 
 def gradients(x: Arguments, results: Results, given: Sequence[Tensor], of_rows: bool) -> Gradients:
@@ -63,27 +63,28 @@ def gradients(x: Arguments, results: Results, given: Sequence[Tensor], of_rows: 
         [array_of(d) for d, s in zip(given[1:], (x.h, x.c), strict=True) if s is not None],
     )
     parts = scan.pieces(way, rows_in_a_piece(x))
-    most, width, H = max(part.last - part.first for part in parts), len(x.weight_hh), x.h.shape[1]
-    direct = x.weight_ih is None and of_rows  # ∂loss/∂rows is ∂loss/∂a
-    new = x.rows.new_empty
-    da = found.rows if direct else new(most, width)  # (n, G·H)
+    most, (width, H), new = max(part.last - part.first for part in parts), x.weight_hh.shape, x.rows.new_empty
+    direct = found.rows if x.weight_ih is None else None  # ∂loss/∂rows is ∂loss/∂a
+    da = new(most, width) if direct is None else direct  # (n, G·H)
     ds, dproduct = new(most if x.cell == "gru" else 0, H), new(most if x.gain is not None else 0, width)  # (n, ·)
     before = _Before(x, results.out)
     for part in reversed(parts):
         n, rows = part.last - part.first, slice(part.first, part.last)
-        a = da[rows] if direct else da[:n]
+        a = da[:n] if direct is None else direct[rows]
         piece = scan.Gradients(array_of(a), array_of(ds[:n]), array_of(dproduct[:n]))
         steps(piece, part.begin, part.end, part.first)
         _add_up(x, found, results.normed, rows, a, ds[:n], dproduct[:n], before(part.first, part.last))
-    if x.cell == "gru" and x.bias_hh is not None:
-        found.bias_hh[: 2 * H] = found.bias_ih[: 2 * H]
-    elif x.bias_hh is not None:
-        found.bias_hh.copy_(found.bias_ih)
+    if found.bias_ih is not None and found.bias_hh is not None:  # of n, the GRU has its own
+        shared = 2 * H if x.cell == "gru" else width
+        found.bias_hh[:shared] = found.bias_ih[:shared]
     for mine, theirs in zip((found.h, found.c), steps.initial_gradients(), strict=False):
-        mine.copy_(torch.from_numpy(theirs))
-    own = torch.from_numpy(steps.extras_gradients())  # (5, H)
-    for mine, theirs in ((found.gain_c, own[0]), (found.bias_c, own[1]), (found.peephole, own[2:].flatten())):
-        mine.copy_(theirs[: len(mine)])
+        if mine is not None:
+            mine.copy_(torch.from_numpy(theirs))
+    if x.c is not None:
+        own = torch.from_numpy(steps.extras_gradients())  # (5, H)
+        for mine, theirs in ((found.gain_c, own[0]), (found.bias_c, own[1]), (found.peephole, own[2:].flatten())):
+            if mine is not None:
+                mine.copy_(theirs[: mine.shape[0]])
     return found
 
 
@@ -99,18 +100,18 @@ def _add_up(
 ) -> None:
     """Adds what the ``rows`` of a piece say about the weights; ``before (n, H)`` is what weight_hh read there."""
     H, sides = x.h.shape[1], [da]  # ∂loss/∂(what the recurrent weights gave), after normalisation
-    if x.weight_ih is not None:
+    if x.weight_ih is not None and found.weight_ih is not None:
         found.weight_ih.addmm_(da.t(), x.rows[rows])
-        if len(found.rows):
+        if found.rows is not None:
             torch.mm(da, x.weight_ih, out=found.rows[rows])
     if x.cell == "gru":
         sides = [da[:, : 2 * H], ds]
-    if x.bias_ih is not None:
+    if found.bias_ih is not None and found.bias_hh is not None:
         found.bias_ih.add_(da.sum(0))
         if x.cell == "gru":
             found.bias_hh[2 * H :] += ds.sum(0)
     widths = [side.shape[1] for side in sides]
-    if x.gain is not None:
+    if found.gain is not None:
         for mine, side, xs in zip(found.gain.split(widths), sides, normed[rows].split(widths, 1), strict=True):
             mine.add_((side * xs).sum(0))
         sides = dproduct.split(widths, 1)
@@ -127,12 +128,12 @@ class _Before:
 
     def __call__(self, first: int, last: int) -> Tensor:
         """``(n, H)`` for the rows from ``first`` to ``last``."""
-        x, (N, H), B = self.x, self.out.shape, len(self.x.h)
+        x, (N, H), B = self.x, self.out.shape, self.x.h.shape[0]
         if self.rows is None:
             shift = B if x.reverse else -B
             known = self.out[max(first + shift, 0) : max(min(last + shift, N), 0)]
-            missing = x.h[: last - first - len(known)] if len(known) < last - first else None  # whole steps: all items
-            found = known if missing is None else torch.cat([known, x.h] if x.reverse else [x.h, known])
+            whole = known.shape[0] == last - first  # else the first step is among them
+            found = known if whole else torch.cat([known, x.h] if x.reverse else [x.h, known])
             return found if x.mask is None else (found.view(-1, B, H) * x.mask).view_as(found)
         rows = self.rows[first:last]
         found = self.out.index_select(0, rows.clamp(max=N - 1))
@@ -141,7 +142,7 @@ class _Before:
         return found if x.mask is None else found * x.mask.index_select(0, self.items[first:last])
 
     def _rows(self, offsets: Tensor) -> Tensor:
-        N, B, sizes = len(self.out), len(self.x.h), offsets.diff()
+        (N, _), B, sizes = self.out.shape, self.x.h.shape[0], offsets.diff()
         self.items = torch.arange(N) - offsets[:-1].repeat_interleave(sizes)  # (N,)
         if self.x.reverse:
             after = offsets[1:].repeat_interleave(sizes) + self.items  # (N,) the row in the next step, if there is one

@@ -44,30 +44,29 @@ _BEYOND = ("batch_norm",)  # extras that couple the items of a batch, which the 
 # ---- who computes --------------------------------------------------------------------------------------------------
 
 
-def supports(layer: Recurrent, rows: Tensor) -> bool:
-    """Whether ``scan`` computes ``layer`` for ``rows (N, I)``; without Numba it computes nothing."""
-    return _has_kernel(layer) and _readable(rows) and _numba()
+def supports(layer: Recurrent, x: Tensor) -> bool:
+    """Whether ``scan`` computes ``layer`` for input like ``x (…, I)``; without Numba it computes nothing."""
+    return _has_kernel(layer) and _readable(x) and _numba()
 
 
 def prefers_torch(layer: Recurrent, input: Tensor | PackedSequence) -> bool:
-    """Whether torch's own code is the better way for a plain layer: there is no kernel, or oneDNN is as fast.
+    """Whether torch's own code is the better way for a plain layer that has a kernel: oneDNN is as fast.
 
-    The rule for the LSTM is a measured one (``docs/benchmarks.md``).
+    The rule for the LSTM is a measured one (``docs/log.md``).
     """
-    rows = input.data if isinstance(input, PackedSequence) else input
-    return not supports(layer, rows)
+    return False
 
 
 def _has_kernel(layer: Recurrent) -> bool:
     return layer.cell in CELLS and not layer.proj_size and not any(getattr(layer, name) for name in _BEYOND)
 
 
-def _readable(rows: Tensor) -> bool:
-    if rows.device.type != "cpu" or rows.dtype not in _DTYPES or not rows.numel():
+def _readable(x: Tensor) -> bool:
+    if x.device.type != "cpu" or x.dtype not in _DTYPES or not x.numel():
         return False
     if torch.compiler.is_compiling():
         return True
-    if type(rows) not in (Tensor, Parameter):  # not memory: a tensor that only tells shapes, or lies on many machines
+    if type(x) not in (Tensor, Parameter):  # not memory: a tensor that only tells shapes, or lies on many machines
         return False
     return not (torch.is_autocast_enabled("cpu") or torch._C._are_functorch_transforms_active())
 

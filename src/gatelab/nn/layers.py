@@ -27,13 +27,14 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Unpack
 
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from gatelab.cells.sequence import layer_names
 from gatelab.core.errors import InputError, nearest
 from gatelab.core.registry import Registry
 from gatelab.nn import fused, open_loop, packing
 from gatelab.nn.extras import EXTRAS, Options, refuse_others
-from gatelab.nn.hooks import Extra
+from gatelab.nn.hooks import Extra, Weights
 from gatelab.nn.initialisation import initialise_from_torchs_stream
 from gatelab.nn.shapes import check_shapes
 
@@ -60,6 +61,8 @@ class Recurrent(nn.RNNBase):
     """
 
     weight_ih_l0: Tensor  # (G·H, I)
+    fields: tuple[str, ...]
+    """What a stacked layer has in one direction, of ``gatelab.nn.extras.Weights``."""
     layer_norm: bool
     batch_norm: bool
     input_dropout: float
@@ -77,9 +80,7 @@ class Recurrent(nn.RNNBase):
         self, mode: str, *arguments: Any, init: str = "torch", checkpoint_every: int | None = None, extras: Options
     ):
         _refuse_unknown(self, extras)
-        super().__init__(
-            mode, *arguments[:7], **dict(zip(("proj_size", "device", "dtype"), arguments[7:], strict=True))
-        )
+        super().__init__(mode, *arguments)
         if checkpoint_every is not None and checkpoint_every < 1:
             raise InputError("checkpoint_every is a number of steps", expected="at least 1", got=checkpoint_every)
         self.checkpoint_every = checkpoint_every
@@ -98,6 +99,7 @@ class Recurrent(nn.RNNBase):
                     self.register_parameter(f"{key}_{name}", parameter)
                     nn.init.uniform_(parameter, -bound, bound)
             extra.prepare(self)
+        self.fields = tuple(key for key in Weights._fields if hasattr(self, f"{key}_l0"))
 
     def reset_parameters(self) -> None:
         """Starts anew, from torch's global stream."""
@@ -119,7 +121,7 @@ class Recurrent(nn.RNNBase):
     @property
     def extras(self) -> tuple[Extra, ...]:
         """The extras that this layer has, in the order of ``EXTRAS``."""
-        return tuple(extra for name, extra in EXTRAS.items() if getattr(self, name, extra.default))
+        return tuple([extra for extra in EXTRAS.values() if getattr(self, extra.name, extra.default)])
 
     @property
     def state_sizes(self) -> tuple[int, ...]:
@@ -166,13 +168,16 @@ class Recurrent(nn.RNNBase):
             from gatelab.nn.segments import with_resets  # which calls the layer again, the segments as a packed batch
 
             return with_resets(self, input, hx, resets)
-        if self.plain and not open_loop.transformed() and fused.prefers_torch(self, input):
-            return self._torch.forward(self, input, hx)
-        return open_loop.run(self, input, hx, scan=self._scan_for(packing.rows_of(self, input)))
+        scan = self._scan_for(input.data if isinstance(input, PackedSequence) else input)
+        if self.plain:
+            without = scan is open_loop.scan and not open_loop.transformed()
+            if without or (scan is fused.scan and fused.prefers_torch(self, input)):
+                return self._torch.forward(self, input, hx)
+        return open_loop.run(self, input, hx, scan=scan)
 
-    def _scan_for(self, rows: Tensor) -> open_loop.Scan:
-        """What runs one stacked layer in one direction over ``rows (N, I)``."""
-        return fused.scan if fused.supports(self, rows) else open_loop.scan
+    def _scan_for(self, x: Tensor) -> open_loop.Scan:
+        """What runs one stacked layer in one direction over input like ``x (…, I)``."""
+        return fused.scan if fused.supports(self, x) else open_loop.scan
 
     def stream(self, hx=None, batch_size: int | None = None):
         """A ``gatelab.nn.Stream``: one step at a time for live data, the state kept inside."""

@@ -96,7 +96,7 @@ class Minimal(Recurrent):
     def _torchs_cell(self) -> bool:
         return False
 
-    def _scan_for(self, rows: Tensor) -> open_loop.Scan:
+    def _scan_for(self, x: Tensor) -> open_loop.Scan:
         return scan
 
 

@@ -35,6 +35,7 @@ Observer = Callable[[str, int, State, Record], None]  # (layer name such as "l0_
 Step = Callable[..., tuple[State, Record]]  # (weights, a, state, moment=PLAIN)
 Scan = Callable[..., tuple[Tensor, State]]  # what ``scan`` is
 PLAIN = Moment()  # no extras
+NONE = Weights(None, None)  # type: ignore[arg-type]  # nothing learned
 
 
 # ---- the cells: one step each. ``a`` is the step's input times weight_ih, plus bias_ih, for all gates (B, G·H) -------
@@ -262,8 +263,8 @@ def _checkpointed(layer: Recurrent, scan: Scan) -> Scan:
 
 def weights_of(layer: Recurrent, name: str) -> Weights:
     """The parameters of the stacked layer and direction ``name`` (``l0``, ``l0_reverse``, …) as they are now."""
-    fields: dict[str, Any] = {key: getattr(layer, f"{key}_{name}", None) for key in Weights._fields}
-    return Weights(**fields)
+    fields: dict[str, Any] = {key: getattr(layer, f"{key}_{name}") for key in layer.fields}
+    return NONE._replace(**fields)
 
 
 def transformed() -> bool:

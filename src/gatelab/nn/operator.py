@@ -87,12 +87,18 @@ def _operator_backward(
     weights, biases = (weight_ih, weight_hh), (bias_ih, bias_hh)
     optional = gain, gain_c, bias_c, peephole, mask, zoneout_h, zoneout_c, kept_h, kept_c
     x = Arguments(cell, reverse, keep, offsets, rows, *weights, *biases, h, c, *optional)
-    return list(gradients(x, Results(*results), given, of_rows))
+    return _listed(x, gradients(x, Results(*results), given, of_rows))
 
 
 @_operator_backward.register_fake
 def _(*arguments):
-    return list(empty_gradients(Arguments(*arguments[:-3]), arguments[-1]))
+    x = Arguments(*arguments[:-3])
+    return _listed(x, empty_gradients(x, arguments[-1]))
+
+
+def _listed(x: Arguments, found: Gradients) -> list[Tensor]:
+    """As an operator gives them: an empty tensor in the place of None."""
+    return [x.rows.new_empty(0) if gradient is None else gradient for gradient in found]
 
 
 def _operator_differentiate(ctx, *given):

@@ -85,7 +85,7 @@ def biases(cell: str, bias_ih: Tensor | None, bias_hh: Tensor | None) -> tuple[T
         return None, None
     if cell != "gru":
         return bias_ih + bias_hh, None
-    H = len(bias_hh) // 3
+    H = bias_hh.shape[0] // 3
     return torch.cat([bias_ih[: 2 * H] + bias_hh[: 2 * H], bias_ih[2 * H :]]), bias_hh[2 * H :]
 
 
@@ -134,7 +134,7 @@ def way_of(x: Arguments) -> Any:
     """The rows of every step, as ``kernels.scan.Way``."""
     from gatelab.kernels import scan
 
-    N, B = len(x.rows), len(x.h)
+    N, B = x.rows.shape[0], x.h.shape[0]
     offsets = np.arange(0, N + 1, B) if x.offsets is None else array_of(x.offsets)  # (T + 1,)
     return scan.Way(offsets, x.reverse, torch.get_num_threads())
 
@@ -142,8 +142,8 @@ def way_of(x: Arguments) -> Any:
 def rows_in_a_piece(x: Arguments) -> int:
     """As many rows as fit into the cache with what belongs to them; several threads should not meet so often."""
     if torch.get_num_threads() > 1:
-        return len(x.rows)
-    width, N = len(x.weight_hh) + x.h.shape[1], len(x.rows)
+        return x.rows.shape[0]
+    width, N = sum(x.weight_hh.shape), x.rows.shape[0]
     most = max(_FEWEST, _CACHE // (width * x.h.element_size()))
     return -(-N // max(N // most, 1))  # pieces of one size
 
@@ -153,7 +153,8 @@ def rows_in_a_piece(x: Arguments) -> int:
 
 def array_of(tensor: Tensor) -> np.ndarray:
     """The tensor's own memory where it lies row after row, else a copy."""
-    return tensor.detach().contiguous().numpy()
+    tensor = tensor.detach()
+    return tensor.numpy() if tensor.is_contiguous() else tensor.contiguous().numpy()
 
 
 @cache
