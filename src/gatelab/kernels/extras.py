@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from gatelab.kernels.norm import normalise, normalise_backward, scale
+from gatelab.kernels.norm import normalise, normalise_backward
 from gatelab.kernels.simd import lanes, load, load_bytes, peek, pointer, poke, store
 
 
@@ -111,9 +111,11 @@ def normalise_gates(product, at, x, row, gates, size, keep):
         factor = normalise(product, here, size)
         if keep:
             poke(x.factors, row * gates + gate, factor)
-            for j in range(0, size, lanes(product)):
-                store(x.normed, there + j, size - j, load(product, here + j, size - j))
-        scale(product, here, x.gain, gate * size, size)
+        for j in range(0, size, lanes(product)):
+            normal = load(product, here + j, size - j) * factor
+            if keep:
+                store(x.normed, there + j, size - j, normal)
+            store(product, here + j, size - j, normal * load(x.gain, gate * size + j, size - j))
 
 
 @njit(error_model="numpy")

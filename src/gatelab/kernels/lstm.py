@@ -60,7 +60,7 @@ def forward(steps, a, weight, h, c, out, cells, extras, products, masked, room, 
             shown = 0
             if x.normalised_c:
                 shown = H
-                _normalise_c(fresh, x, H)
+                _normalise_c(fresh, H)
             at_o = (gates - 1) * H
             show(pa, at_a, ph, pc, r * H, pp, r * wide + at_o, po, pcs, fresh, shown, x, row, gates, H, keep)
 
@@ -93,11 +93,14 @@ def write(a, at_a, c, at_c, p, at_p, fresh, x, H, coupled, keep):
 
 
 @njit(error_model="numpy")
-def _normalise_c(fresh, x, H):
+def _normalise_c(fresh, H):
     """Behind the new c its normalised form x̂; gives back the factor that made it."""
     for j in range(0, H, lanes(fresh)):
         store(fresh, H + j, H - j, load(fresh, j, H - j))
-    return normalise(fresh, H, H)
+    factor = normalise(fresh, H, H)
+    for j in range(0, H, lanes(fresh)):
+        store(fresh, H + j, H - j, load(fresh, H + j, H - j) * factor)
+    return factor
 
 
 @njit(error_model="numpy")
@@ -165,7 +168,7 @@ def backward(steps, record, cells, c0, dout, dh, dc, da, weight, dproduct, dextr
             _renew(ps, row * gates * H, old, at_old, fresh, H, coupled)
             shown, factor = 0, 1.0
             if x.normalised_c:
-                shown, factor = H, _normalise_c(fresh, x, H)
+                shown, factor = H, _normalise_c(fresh, H)
             _show_backward(ps, row * gates * H, pdo, pdh, r * wide, pda, at_da, fresh, shown, pde, x, row * H, H, gates)
             if x.normalised_c:
                 normalise_backward(fresh, 2 * H, x.gain_c, 0, fresh, H, factor, H, fresh, 2 * H)

@@ -1,20 +1,20 @@
-"""Layer normalisation of one row (Ba et al. 2016, arXiv:1607.06450, eq. 4), in both directions.
+"""Layer normalisation of rows (Ba et al. 2016, arXiv:1607.06450, eq. 4), in both directions.
 
-x̂ = (x − mean x) / √(var x + ε)
+x̂ = (x − mean x) / √(var x + ε)      y = γ ⊙ x̂ + β
 """
 
 from __future__ import annotations
 
 from numba import njit
 
-from gatelab.kernels.simd import lanes, load, store, total, zeros
+from gatelab.kernels.simd import lanes, load, pointer, store, total, zeros
 
 EPSILON = 1e-5  # torch's
 
 
 @njit(error_model="numpy")
 def normalise(x, at, size):
-    """Turns the ``size`` numbers at ``at`` into x̂; gives back what it divided by, as a factor."""
+    """Takes their mean from the ``size`` numbers at ``at``; gives back the factor that makes x̂ of what is left."""
     step = lanes(x)
     sums = zeros(x)
     for j in range(0, size, step):
@@ -25,10 +25,7 @@ def normalise(x, at, size):
         store(x, at + j, size - j, load(x, at + j, size - j) - mean)
         centred = load(x, at + j, size - j)  # read again: zeros, not −mean, beyond the row's end
         squares = squares + centred * centred
-    factor = 1.0 / ((total(squares) / size + EPSILON) ** 0.5)
-    for j in range(0, size, step):
-        store(x, at + j, size - j, load(x, at + j, size - j) * factor)
-    return factor
+    return 1.0 / ((total(squares) / size + EPSILON) ** 0.5)
 
 
 @njit(error_model="numpy")
@@ -46,8 +43,50 @@ def normalise_backward(dy, at_dy, gain, at_gain, normed, at_normed, factor, size
         store(dx, at_dx + j, size - j, (d - mean - load(normed, at_normed + j, size - j) * slope) * factor)
 
 
-@njit(error_model="numpy")
-def scale(x, at, gain, at_gain, size):
-    """``x ⊙ gain`` in place."""
-    for j in range(0, size, lanes(x)):
-        store(x, at + j, size - j, load(x, at + j, size - j) * load(gain, at_gain + j, size - j))
+@njit(nogil=True, error_model="numpy", cache=True)
+def normalise_rows(a, gain, bias, normed, factors):
+    """Every gate of every row of ``a (n, G·H)``: normalised, times ``gain``, plus ``bias``, both ``(G·H,)``.
+
+    The normalised rows ``(n, G·H)`` and their factors ``(n, G)`` are kept where there is room for them.
+    """
+    rows, gates = a.shape[0], factors.shape[1]
+    width = a.shape[1]
+    H, keep = width // gates, normed.size > 0
+    pa, pg, pb, pn = pointer(a), pointer(gain), pointer(bias), pointer(normed)
+    for r in range(rows):
+        for gate in range(gates):
+            at, first = r * width + gate * H, gate * H
+            factor = normalise(pa, at, H)
+            if keep:
+                factors[r, gate] = factor
+            for j in range(0, H, lanes(pa)):
+                left = H - j
+                normal = load(pa, at + j, left) * factor
+                if keep:
+                    store(pn, at + j, left, normal)
+                store(pa, at + j, left, normal * load(pg, first + j, left) + load(pb, first + j, left))
+
+
+@njit(nogil=True, error_model="numpy", cache=True)
+def normalise_rows_backward(da, gain, normed, factors, dproduct):
+    """The same backwards: from ∂loss/∂a to ∂loss/∂(what was normalised), both ``(n, G·H)``."""
+    rows, gates = factors.shape
+    width = da.shape[1]
+    H = width // gates
+    pd, pg, pn, pp = pointer(da), pointer(gain), pointer(normed), pointer(dproduct)
+    for r in range(rows):
+        for gate in range(gates):
+            at = r * width + gate * H
+            normalise_backward(pd, at, pg, gate * H, pn, at, factors[r, gate], H, pp, at)
+
+
+@njit(nogil=True, error_model="numpy", cache=True)
+def add_products(d, columns, normed, first, sums):
+    """``sums += Σ_rows d ⊙ x̂``, ∂loss/∂gain: ``columns`` of them, from ``first`` on in ``normed`` and ``sums``."""
+    rows, width, wide = d.shape[0], d.shape[1], normed.shape[1]
+    pd, pn, ps = pointer(d), pointer(normed), pointer(sums)
+    for r in range(rows):
+        for j in range(0, columns, lanes(pd)):
+            left = columns - j
+            product = load(pd, r * width + j, left) * load(pn, r * wide + first + j, left)
+            store(ps, first + j, left, load(ps, first + j, left) + product)

@@ -13,10 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 
 from gatelab.nn import open_loop
 from gatelab.nn.extras import EXTRAS, Extra, Noise, Weights
@@ -26,13 +24,14 @@ from gatelab.nn.recurrence import LEARNED, Arguments, Results, array_of, extras_
 class Gradients(NamedTuple):
     """∂loss/∂ what the operation learns from; None where there is no such thing, or nobody asked."""
 
-    rows: Tensor | None  # (N, I), or (N, G·H) without weight_ih
-    weight_ih: Tensor | None  # (G·H, I)
+    rows: Tensor | None  # (N, I)
+    weight_ih: Tensor  # (G·H, I)
     weight_hh: Tensor  # (G·H, H)
     bias_ih: Tensor | None  # (G·H,)
     bias_hh: Tensor | None  # (G·H,)
     h: Tensor  # (B, H)
     c: Tensor | None  # (B, H)
+    gain_ih: Tensor | None  # (G·H,)
     gain: Tensor | None  # (G·H,)
     gain_c: Tensor | None  # (H,)
     bias_c: Tensor | None  # (H,)
@@ -64,16 +63,14 @@ def gradients(x: Arguments, results: Results, given: Sequence[Tensor], of_rows: 
     )
     parts = scan.pieces(way, rows_in_a_piece(x))
     most, (width, H), new = max(part.last - part.first for part in parts), x.weight_hh.shape, x.rows.new_empty
-    direct = found.rows if x.weight_ih is None else None  # ∂loss/∂rows is ∂loss/∂a
-    da = new(most, width) if direct is None else direct  # (n, G·H)
-    ds, dproduct = new(most if x.cell == "gru" else 0, H), new(most if x.gain is not None else 0, width)  # (n, ·)
+    da, ds = new(most, width), new(most if x.cell == "gru" else 0, H)  # (n, G·H), (n, H)
+    dproduct = new(most if x.gain is not None else 0, width)  # (n, G·H)
     before = _Before(x, results.out)
     for part in reversed(parts):
-        n, rows = part.last - part.first, slice(part.first, part.last)
-        a = da[:n] if direct is None else direct[rows]
-        piece = scan.Gradients(array_of(a), array_of(ds[:n]), array_of(dproduct[:n]))
-        steps(piece, part.begin, part.end, part.first)
-        _add_up(x, found, results.normed, rows, a, ds[:n], dproduct[:n], before(part.first, part.last))
+        n = part.last - part.first
+        piece = Piece(slice(part.first, part.last), da[:n], ds[:n], dproduct[:n], before(part.first, part.last))
+        steps(scan.Gradients(*map(array_of, piece[1:4])), part.begin, part.end, part.first)
+        _add_up(x, results, found, piece)
     if found.bias_ih is not None and found.bias_hh is not None:  # of n, the GRU has its own
         shared = 2 * H if x.cell == "gru" else width
         found.bias_hh[:shared] = found.bias_ih[:shared]
@@ -88,35 +85,50 @@ def gradients(x: Arguments, results: Results, given: Sequence[Tensor], of_rows: 
     return found
 
 
-def _add_up(
-    x: Arguments,
-    found: Gradients,
-    normed: Tensor,
-    rows: slice,
-    da: Tensor,
-    ds: Tensor,
-    dproduct: Tensor,
-    before: Tensor,
-) -> None:
-    """Adds what the ``rows`` of a piece say about the weights; ``before (n, H)`` is what weight_hh read there."""
+class Piece(NamedTuple):
+    """What is known of some rows after their steps."""
+
+    rows: slice
+    da: Tensor  # (n, G·H) ∂loss/∂(input's side of the pre-activations)
+    ds: Tensor  # (n, H) ∂loss/∂(recurrent side of n), of the GRU
+    dproduct: Tensor  # (n, G·H) ∂loss/∂(recurrent product), where that is normalised
+    before: Tensor  # (n, H) what weight_hh read
+
+
+def _add_up(x: Arguments, results: Results, found: Gradients, piece: Piece) -> None:
+    """Adds what a piece says about the weights."""
+    rows, da, ds, dproduct, before = piece
     H, sides = x.h.shape[1], [da]  # ∂loss/∂(what the recurrent weights gave), after normalisation
-    if x.weight_ih is not None and found.weight_ih is not None:
-        found.weight_ih.addmm_(da.t(), x.rows[rows])
-        if found.rows is not None:
-            torch.mm(da, x.weight_ih, out=found.rows[rows])
     if x.cell == "gru":
         sides = [da[:, : 2 * H], ds]
     if found.bias_ih is not None and found.bias_hh is not None:
         found.bias_ih.add_(da.sum(0))
         if x.cell == "gru":
             found.bias_hh[2 * H :] += ds.sum(0)
-    widths = [side.shape[1] for side in sides]
-    if found.gain is not None:
-        for mine, side, xs in zip(found.gain.split(widths), sides, normed[rows].split(widths, 1), strict=True):
-            mine.add_((side * xs).sum(0))
-        sides = dproduct.split(widths, 1)
-    for mine, side in zip(found.weight_hh.split(widths), sides, strict=True):
+    if x.gain_ih is not None:
+        _normalise_backward(x, x.gain_ih, results, found, piece)
+        sides = [dproduct]
+    for mine, side in zip(found.weight_hh.split([side.shape[1] for side in sides]), sides, strict=True):
         mine.addmm_(side.t(), before)
+    found.weight_ih.addmm_(da.t(), x.rows[rows])
+    if found.rows is not None:
+        torch.mm(da, x.weight_ih, out=found.rows[rows])
+
+
+def _normalise_backward(x: Arguments, gain_ih: Tensor, results: Results, found: Gradients, piece: Piece) -> None:
+    """∂loss/∂ both gains, and ``piece.da`` from the normalised input product to the product itself."""
+    from gatelab.kernels import norm
+
+    da, ds, normed = array_of(piece.da), array_of(piece.ds), array_of(results.normed[piece.rows])
+    width, H = x.weight_hh.shape
+    of_recurrent, of_input = (array_of(t) for t in (found.gain, found.gain_ih) if t is not None)
+    shared = 2 * H if x.cell == "gru" else width
+    norm.add_products(da, shared, normed, 0, of_recurrent)
+    if x.cell == "gru":
+        norm.add_products(ds, H, normed, shared, of_recurrent)
+    normed, factors = array_of(results.normed_ih[piece.rows]), array_of(results.factors_ih[piece.rows])
+    norm.add_products(da, width, normed, 0, of_input)
+    norm.normalise_rows_backward(da, array_of(gain_ih), normed, factors, da)
 
 
 class _Before:
@@ -207,10 +219,9 @@ def _in_the_open(x: Arguments, given: Sequence[Tensor]) -> dict[str, Any]:
     with torch.enable_grad():
         fresh: dict[str, Any] = {name: _alias(getattr(x, name)) for name in LEARNED}
         y = x._replace(**fresh)
-        a = y.rows if y.weight_ih is None else linear(y.rows, y.weight_ih)  # (N, G·H)
-        a = a if y.bias_ih is None else a + y.bias_ih
-        extras = (None, y.gain, y.gain_c, y.bias_c, y.peephole)
-        w = Weights(y.rows if y.weight_ih is None else y.weight_ih, y.weight_hh, y.bias_ih, y.bias_hh, None, *extras)
+        w = Weights(
+            y.weight_ih, y.weight_hh, y.bias_ih, y.bias_hh, None, y.gain_ih, y.gain, y.gain_c, y.bias_c, y.peephole
+        )
         zoneouts = (x.kept_h if x.zoneout_h is None else x.zoneout_h, x.kept_c if x.zoneout_c is None else x.zoneout_c)
         on = {
             "layer_norm": x.gain is not None,
@@ -218,9 +229,11 @@ def _in_the_open(x: Arguments, given: Sequence[Tensor]) -> dict[str, Any]:
             "zoneout": x.zoned,
             "peephole": x.peephole is not None,
         }
-        plan = _Plan(x.cell, tuple(extra for name, extra in EXTRAS.items() if on.get(name)), x.h.shape[1])
-        state, sizes = (y.h,) if y.c is None else (y.h, y.c), np.diff(way_of(x).offsets).tolist()
-        out, final = open_loop.steps(plan, w, Noise(None, x.mask, *zoneouts), a, sizes, state, x.reverse)
+        plan: Any = _Plan(x.cell, tuple(extra for name, extra in EXTRAS.items() if on.get(name)), x.h.shape[1])
+        state = (y.h,) if y.c is None else (y.h, y.c)
+        sizes = None if x.offsets is None else x.offsets.diff()  # (T,)
+        noise = Noise(None, x.mask, *zoneouts)
+        out, final = open_loop.scan(plan, w, noise, y.rows, sizes, state, x.reverse)
         outputs = [(value, d) for value, d in zip((out, *final), given, strict=False) if value.requires_grad]
         wanted = {name: t for name, t in fresh.items() if t is not None and t.requires_grad}
         values, weights = zip(*outputs, strict=True)

@@ -18,11 +18,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 from torch.nn import Parameter
-from torch.nn.functional import linear
 from torch.nn.utils.rnn import PackedSequence
 
 from gatelab.nn import open_loop
-from gatelab.nn.extras import EXTRAS
 from gatelab.nn.hooks import Noise, Weights
 from gatelab.nn.operator import recurrence
 from gatelab.nn.packing import State
@@ -114,12 +112,9 @@ def scan(
     """One stacked layer over all steps in one direction; arguments and result as in ``open_loop.scan``."""
     for extra in layer.extras:
         rows = extra.inputs(noise, rows, batch_sizes, len(state[0]))
-    weight_ih: Tensor | None = w.weight_ih
-    if w.norm_ih is not None:
-        rows, weight_ih = EXTRAS["layer_norm"].projected(layer, w, linear(rows, w.weight_ih), []), None  # (N, G·H)
-    weights = (weight_ih, w.weight_hh, w.bias_ih, w.bias_hh)
+    weights = (w.weight_ih, w.weight_hh, w.bias_ih, w.bias_hh)
     c = state[1] if len(state) > 1 else None
-    learned = (rows, *weights, state[0], c, w.norm_hh, w.norm_c, w.norm_c_bias, w.peephole)
+    learned = (rows, *weights, state[0], c, w.norm_ih, w.norm_hh, w.norm_c, w.norm_c_bias, w.peephole)
     keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in learned)
     masks = (noise.recurrent, *_zoneout(noise))
     result = recurrence(Arguments(layer.cell, reverse, keep, _offsets(batch_sizes), *learned, *masks))

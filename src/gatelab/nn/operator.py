@@ -30,12 +30,13 @@ def _operator(
     keep: bool,
     offsets: Tensor | None,
     rows: Tensor,
-    weight_ih: Tensor | None,
+    weight_ih: Tensor,
     weight_hh: Tensor,
     bias_ih: Tensor | None,
     bias_hh: Tensor | None,
     h: Tensor,
     c: Tensor | None,
+    gain_ih: Tensor | None,
     gain: Tensor | None,
     gain_c: Tensor | None,
     bias_c: Tensor | None,
@@ -45,10 +46,10 @@ def _operator(
     zoneout_c: Tensor | None,
     kept_h: float,
     kept_c: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """``Arguments`` to ``Results``; torch reads the types of an operator from such a list."""
     weights, biases = (weight_ih, weight_hh), (bias_ih, bias_hh)
-    optional = gain, gain_c, bias_c, peephole, mask, zoneout_h, zoneout_c, kept_h, kept_c
+    optional = gain_ih, gain, gain_c, bias_c, peephole, mask, zoneout_h, zoneout_c, kept_h, kept_c
     return forward(Arguments(cell, reverse, keep, offsets, rows, *weights, *biases, h, c, *optional))
 
 
@@ -64,12 +65,13 @@ def _operator_backward(
     keep: bool,
     offsets: Tensor | None,
     rows: Tensor,
-    weight_ih: Tensor | None,
+    weight_ih: Tensor,
     weight_hh: Tensor,
     bias_ih: Tensor | None,
     bias_hh: Tensor | None,
     h: Tensor,
     c: Tensor | None,
+    gain_ih: Tensor | None,
     gain: Tensor | None,
     gain_c: Tensor | None,
     bias_c: Tensor | None,
@@ -85,7 +87,7 @@ def _operator_backward(
 ) -> list[Tensor]:
     """``Arguments``, ``Results`` and ∂loss/∂(out, h, c) to ``Gradients``."""
     weights, biases = (weight_ih, weight_hh), (bias_ih, bias_hh)
-    optional = gain, gain_c, bias_c, peephole, mask, zoneout_h, zoneout_c, kept_h, kept_c
+    optional = gain_ih, gain, gain_c, bias_c, peephole, mask, zoneout_h, zoneout_c, kept_h, kept_c
     x = Arguments(cell, reverse, keep, offsets, rows, *weights, *biases, h, c, *optional)
     return _listed(x, gradients(x, Results(*results), given, of_rows))
 

@@ -23,12 +23,13 @@ class Arguments(NamedTuple):
     keep: bool  # a backward pass will follow
     offsets: Tensor | None  # (T + 1,) int64, the first row of each step and N; None for B rows in every step
     rows: Tensor  # (N, I)
-    weight_ih: Tensor | None  # (G·H, I); None: the rows are what it would have given, (N, G·H)
+    weight_ih: Tensor  # (G·H, I)
     weight_hh: Tensor  # (G·H, H)
     bias_ih: Tensor | None  # (G·H,)
     bias_hh: Tensor | None  # (G·H,) given where the other one is
     h: Tensor  # (B, H)
     c: Tensor | None  # (B, H)
+    gain_ih: Tensor | None  # (G·H,) of the normalised input product
     gain: Tensor | None  # (G·H,) of the normalised recurrent product
     gain_c: Tensor | None  # (H,) of the normalised cell
     bias_c: Tensor | None  # (H,)
@@ -45,7 +46,7 @@ class Arguments(NamedTuple):
         return self.zoneout_h is not None or self.zoneout_c is not None or self.kept_h > 0 or self.kept_c > 0
 
 
-LEARNED = Arguments._fields[4:15]  # those with a gradient
+LEARNED = Arguments._fields[4:16]  # those with a gradient
 _CACHE = 2**21  # bytes of a piece that should stay in the cache of one core
 _FEWEST = 512  # rows of a piece, below which the products of the weights' gradients slow down
 
@@ -58,7 +59,9 @@ class Results(NamedTuple):
     c: Tensor  # (B, H)
     gates: Tensor  # (N, G·H); of the vanilla network, the new contents where zoneout sets them apart from the outputs
     other: Tensor  # (N, H) the LSTM's c after every step, the GRU's recurrent side of n
-    normed: Tensor  # (N, G·H) normalised products
+    normed_ih: Tensor  # (N, G·H) normalised input products
+    factors_ih: Tensor  # (N, G)
+    normed: Tensor  # (N, G·H) normalised recurrent products
     factors: Tensor  # (N, G)
 
 
@@ -73,8 +76,7 @@ def empty_results(x: Arguments) -> Results:
         (B, H) if lstm else nothing,
         (N, width) if x.keep and (x.zoned or not vanilla) else nothing,
         (N, H) if x.keep and not vanilla else nothing,
-        (N, width) if normalised else nothing,
-        (N, width // H) if normalised else nothing,
+        *(2 * ((N, width) if normalised else nothing, (N, width // H) if normalised else nothing)),
     )
     return Results(*map(new, shapes))  # each its own tensor, as operators have to give them
 
@@ -115,19 +117,34 @@ def forward(x: Arguments) -> Results:
     )
     for part in parts:
         mine = a[part.first : part.last] if whole else a[: part.last - part.first]  # (n, G·H)
-        _project(x, bias, x.rows[part.first : part.last], mine)
+        _project(x, bias, results, slice(part.first, part.last), mine)
         steps(array_of(mine), part.begin, part.end, part.first)
     return results
 
 
-def _project(x: Arguments, bias: Tensor | None, rows: Tensor, a: Tensor) -> None:
+def _project(x: Arguments, bias: Tensor | None, results: Results, rows: slice, a: Tensor) -> None:
     """The input's side of the pre-activations of some rows, into ``a (n, G·H)``."""
-    if x.weight_ih is None:
-        a.copy_(rows if bias is None else rows + bias)
+    if x.gain_ih is not None:
+        _project_normalised(x, x.gain_ih, bias, results, rows, a)
     elif bias is None:
-        torch.mm(rows, x.weight_ih.t(), out=a)
+        torch.mm(x.rows[rows], x.weight_ih.t(), out=a)
+    elif x.rows.shape[1] == 1:
+        torch.addcmul(bias, x.rows[rows], x.weight_ih.t(), out=a)  # a matrix product takes twice as long for this
     else:
-        torch.addmm(bias, rows, x.weight_ih.t(), out=a)
+        torch.addmm(bias, x.rows[rows], x.weight_ih.t(), out=a)
+
+
+def _project_normalised(
+    x: Arguments, gain: Tensor, bias: Tensor | None, results: Results, rows: slice, a: Tensor
+) -> None:
+    from gatelab.kernels import norm
+
+    torch.mm(x.rows[rows], x.weight_ih.t(), out=a)
+    (width, H), n = x.weight_hh.shape, a.shape[0]
+    normed, factors = results.normed_ih[rows], results.factors_ih[rows]  # (n, G·H), (n, G)
+    factors = factors if x.keep else a.new_empty(n, width // H)
+    bias = a.new_zeros(width) if bias is None else bias
+    norm.normalise_rows(*(array_of(t) for t in (a, gain, bias, normed, factors)))
 
 
 def way_of(x: Arguments) -> Any:
