@@ -65,7 +65,7 @@ def test_any_strides_can_be_packed(dtype):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("shape", [(3, 70, 32), (1, 1, 1), (0, 0)])
 def test_room_begins_with_a_cache_line(dtype, shape):
-    room = module.aligned(shape, dtype)
+    room = module.aligned(shape, np.dtype(dtype))
     assert room.shape == shape
     assert room.dtype == dtype
     assert room.flags.c_contiguous

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from gatelab.cells import CELLS
 from gatelab.kernels import scan
-from gatelab.nn import recurrence
 from kernel_pass import arrays, by_kernel, case, in_numpy
 
 
@@ -89,8 +88,9 @@ def test_the_number_of_threads_changes_no_bit(monkeypatch, cell, lengths, backwa
 @pytest.mark.parametrize("lengths", [(7,) * 6, range(1, 12)], ids=["dense", "ragged"])
 def test_a_pass_in_pieces(monkeypatch, cell, lengths, backwards):
     given_, reference = case(cell, lengths, 3, 19, backwards), in_numpy(case(cell, lengths, 3, 19, backwards))
+    pieces = scan.pieces
     for rows in (1, 13, 20):
-        monkeypatch.setattr(recurrence, "_rows_in_a_piece", lambda x, rows=rows: rows)
+        monkeypatch.setattr(scan, "pieces", lambda way, _, rows=rows: pieces(way, rows))
         close(by_kernel(given_), reference, 1e-12)
         light = by_kernel(given_, keep=False)
         close(reference._replace(output=light.output, state=light.state), reference, 1e-12)

@@ -99,7 +99,8 @@ def scans(draw):
     if "zoneout" in options and cell.startswith("lstm") and draw(st.booleans()):
         options["zoneout"] = draw(st.sampled_from([(0.0, 0.4), (0.4, 0.0), (0.35, 0.6)]))
     torch.manual_seed(draw(st.integers(0, 99)))
-    dtype = draw(st.sampled_from([torch.float64, torch.float64, torch.float32]))
+    single = draw(st.booleans()) and "layer_norm" not in options  # of a few like units, it makes much of a last digit
+    dtype = torch.float32 if single else torch.float64
     layer = make(cell, dtype, bias=draw(st.booleans()), **options).train(draw(st.booleans()))
     sizes = torch.tensor([sum(n > t for n in LENGTHS) for t in range(T)]) if draw(st.booleans()) else None
     rows = torch.randn(T * B if sizes is None else sum(LENGTHS), INPUT, dtype=dtype, requires_grad=True)
