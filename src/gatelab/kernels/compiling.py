@@ -1,15 +1,48 @@
-"""Says when a kernel is compiled for the first time, for that takes seconds.
+"""Compilation: kept on disk, and said when it happens, for it takes seconds.
 
-Numba keeps the result on disk, beside the package or, where that cannot be written, in the user's cache folder.
+Numba's own cache notices a change in the file of a compiled function, and none in the files of what it calls. Here all
+files of this package count: their digest names the folder. Where no folder can be written, nothing is kept.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
 
+import numba
 import numpy as np
+import platformdirs
 from numba.core import event
+
+
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles ``function`` when it is first called, to run without Python's lock and to divide as C does."""
+    compiled = numba.njit(nogil=True, error_model="numpy")(function)
+    before = numba.config.CACHE_DIR
+    try:
+        numba.config.CACHE_DIR = str(_folder())  # read now, and never again for this function
+        compiled.enable_caching()
+    except (OSError, RuntimeError):  # Numba's word for a place that cannot be written
+        pass
+    finally:
+        numba.config.CACHE_DIR = before
+    return compiled
+
+
+@cache
+def _folder() -> Path:
+    """``NUMBA_CACHE_DIR``, beside these files or in the user's cache, whichever comes first and can be written."""
+    here = Path(__file__).parent
+    digest = sha256(b"".join(path.read_bytes() for path in sorted(here.glob("*.py")))).hexdigest()[:16]
+    beside = here / "__pycache__"
+    own = beside if os.access(beside if beside.exists() else here, os.W_OK) else platformdirs.user_cache_path("gatelab")
+    return Path(numba.config.CACHE_DIR or own) / f"kernels-{digest}"
+
 
 _ready: set[tuple[str, str, np.dtype]] = set()
 

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from gatelab.kernels.norm import normalise, normalise_backward
-from gatelab.kernels.simd import lanes, load, load_bytes, peek, pointer, poke, store
+from gatelab.kernels.simd import filled, lanes, load, load_bytes, peek, pointer, poke, store
 
 
 class Extras(NamedTuple):
@@ -82,24 +82,24 @@ def kept(random, masks, at, left, share, like):
     """How much of an old state stays: its mask where zoneout is random, else the ``share``."""
     if random:
         return load_bytes(masks, at, left, like)
-    return like * 0.0 + share
+    return filled(like, share)
 
 
 @njit(error_model="numpy")
-def seen(h, step_h, mask, at_mask, rows, size, out):
+def seen(h, step_h, mask, rows, size, out):
     """``out (rows, size) = mask ⊙ h``."""
     for r in range(rows):
         for j in range(0, size, lanes(h)):
-            value = load(h, r * step_h + j, size - j) * load(mask, at_mask + r * size + j, size - j)
+            value = load(h, r * step_h + j, size - j) * load(mask, r * size + j, size - j)
             store(out, r * size + j, size - j, value)
 
 
 @njit(error_model="numpy")
-def add_masked(dh, step, mask, at_mask, rows, size, dseen):
+def add_masked(dh, step, mask, rows, size, dseen):
     """``dh += mask ⊙ dseen``: what ``seen`` does, backwards; both ``step`` apart."""
     for r in range(rows):
         for j in range(0, size, lanes(dh)):
-            value = load(dseen, r * step + j, size - j) * load(mask, at_mask + r * size + j, size - j)
+            value = load(dseen, r * step + j, size - j) * load(mask, r * size + j, size - j)
             store(dh, r * step + j, size - j, load(dh, r * step + j, size - j) + value)
 
 

@@ -17,28 +17,29 @@ from numba import njit
 from gatelab.kernels import extras as optional
 from gatelab.kernels import steps as time
 from gatelab.kernels.activations import sigmoid, tanh
+from gatelab.kernels.compiling import kernel
 from gatelab.kernels.extras import add_masked, kept, normalise_gate_backward, normalise_gates, seen
 from gatelab.kernels.product import product
-from gatelab.kernels.simd import lanes, load, pointer, store
+from gatelab.kernels.simd import lanes, load, pointer, store, zeros
 
 GATES = 3
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@kernel
 def forward(steps, a, weight, bias_n, h, out, s_n, extras, products, masked, keep):
-    """All steps of some of the items.
+    """Some of the steps, of all items.
 
     Args:
-        steps: which.
+        steps: which of them.
         a: ``(n, 3H)`` from row ``steps.base`` on, the input's side of the pre-activations; where ``keep``, r, z and n
             are written over it.
         weight: ``W_hh`` transposed and packed.
         bias_n: ``(H,)`` the bias within the reset gate's reach.
-        h: ``(items, H)`` the state, initial before and final after.
+        h: ``(B, H)`` the state, initial before and final after.
         out: ``(N, H)`` the states after every step, written.
         s_n: ``(N, H)`` the recurrent side of n, written where ``keep``.
         extras: normalisation, masks and zoneout.
-        products, masked: room for ``(items, blocks · width)`` and, with a mask, ``(items, H)``.
+        products, masked: room for ``(B, blocks · width)`` and, with a mask, ``(B, H)``.
     """
     H, wide, blocks = h.shape[1], products.shape[1], len(weight)
     s, x = time.opened(steps), optional.opened(extras)
@@ -48,7 +49,7 @@ def forward(steps, a, weight, bias_n, h, out, s_n, extras, products, masked, kee
         t = time.at(s, index)
         rows, first = time.count(s, t), time.row(s, t)
         if x.masked:
-            seen(ph, H, x.mask, s.first * H, rows, H, pm)
+            seen(ph, H, x.mask, rows, H, pm)
         product(pm if x.masked else ph, 0, H, w, blocks, H, pp, 0, wide, rows, False)
         for r in range(rows):
             if x.normalised:
@@ -79,7 +80,7 @@ def row_forward(a, at_a, bias_n, h, at_h, p, at_p, out, s_n, x, row, H, keep):
             store(s_n, o, left, s)
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@kernel
 def backward(steps, gates, s_n, out, h0, dout, dh, da, ds, weight_rz, weight_n, dproduct, extras, room):
     """The same steps backwards.
 
@@ -88,12 +89,12 @@ def backward(steps, gates, s_n, out, h0, dout, dh, da, ds, weight_rz, weight_n, 
         gates: ``(N, 3H)`` r, z, n, as left in a.
         h0: ``(B, H)`` the initial state.
         dout: ``(N, H)`` ∂loss/∂out.
-        dh: ``(items, width)`` ∂loss/∂(final state) before, ∂loss/∂(initial state) after; padded to whole blocks.
+        dh: ``(B, width)`` ∂loss/∂(final state) before, ∂loss/∂(initial state) after; padded to whole blocks.
         da: ``(n, 3H)`` from row ``steps.base`` on, ∂loss/∂a, written.
         ds: ``(n, H)`` likewise, ∂loss/∂s_n: with the first 2H of ``da``, the gradient of the recurrent side.
         weight_rz, weight_n: the rows of ``W_hh`` for r and z, and for n, packed.
         dproduct: ``(n, 3H)`` likewise, ∂loss/∂(h W_hh) where it is normalised.
-        room: with a mask, ``(items, width)``.
+        room: with a mask, ``(B, width)``.
     """
     H, wide, blocks = h0.shape[1], dh.shape[1], len(weight_rz)
     s, x = time.opened(steps), optional.opened(extras)
@@ -112,7 +113,7 @@ def backward(steps, gates, s_n, out, h0, dout, dh, da, ds, weight_rz, weight_n, 
         rows, first = time.count(s, t), time.row(s, t)
         for r in range(rows):
             before, row, here = time.row_before(s, t, r), first + r, first + r - steps.base
-            old, at_old = (po, before * H) if before >= 0 else (p0, (s.first + r) * H)
+            old, at_old = (po, before * H) if before >= 0 else (p0, r * H)
             _row_backward(pg, ps, old, at_old, pdo, pdh, r * wide, pda, pds, here, x, row, H)
             if x.normalised:
                 normalise_gate_backward(pda, here * 3 * H, x, row, 0, GATES, H, pdp, here)
@@ -123,7 +124,7 @@ def backward(steps, gates, s_n, out, h0, dout, dh, da, ds, weight_rz, weight_n, 
         product(d_rz, 3 * here * H, 3 * H, w_rz, blocks, 2 * H, to, 0, wide, rows, not x.masked)
         product(d_n, at_n, step_n, w_n, blocks, H, to, 0, wide, rows, True)
         if x.masked:
-            add_masked(pdh, wide, x.mask, s.first * H, rows, H, pr)
+            add_masked(pdh, wide, x.mask, rows, H, pr)
 
 
 @njit(error_model="numpy")
@@ -131,7 +132,7 @@ def _row_backward(gates, s_n, old, at_old, dout, dh, at_dh, da, ds, here, x, row
     for j in range(0, H, lanes(gates)):
         left, g, o = H - j, row * 3 * H + j, row * H + j
         dnew = load(dh, at_dh + j, left) + load(dout, o, left)
-        carry = dnew * 0.0
+        carry = zeros(dh)
         if x.zoned:
             carry = kept(x.random, x.zoneout_h, o, left, x.kept_h, dnew) * dnew
             dnew = dnew - carry

@@ -19,26 +19,27 @@ from numba import njit
 from gatelab.kernels import extras as optional
 from gatelab.kernels import steps as time
 from gatelab.kernels.activations import sigmoid, tanh
+from gatelab.kernels.compiling import kernel
 from gatelab.kernels.extras import add_masked, kept, normalise_gate_backward, normalise_gates, seen
 from gatelab.kernels.norm import normalise, normalise_backward
 from gatelab.kernels.product import product
-from gatelab.kernels.simd import lanes, load, pointer, store
+from gatelab.kernels.simd import lanes, load, pointer, store, zeros
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@kernel
 def forward(steps, a, weight, h, c, out, cells, extras, products, masked, room, coupled, keep):
-    """All steps of some of the items.
+    """Some of the steps, of all items.
 
     Args:
-        steps: which.
+        steps: which of them.
         a: ``(n, G·H)`` from row ``steps.base`` on, the input's side of the pre-activations; where ``keep``, the gates
             are written over it.
         weight: ``W_hh`` transposed and packed.
-        h, c: ``(items, H)`` the state, initial before and final after.
+        h, c: ``(B, H)`` the state, initial before and final after.
         out: ``(N, H)`` h after every step, written.
         cells: ``(N, H)`` c after every step, written where ``keep``.
         extras: normalisation, peepholes, masks and zoneout.
-        products, masked: room for ``(items, blocks · width)`` and, with a mask, ``(items, H)``.
+        products, masked: room for ``(B, blocks · width)`` and, with a mask, ``(B, H)``.
         room: ``(2, H)``.
         coupled: i = 1 − f.
     """
@@ -50,7 +51,7 @@ def forward(steps, a, weight, h, c, out, cells, extras, products, masked, room, 
         t = time.at(s, index)
         rows, first = time.count(s, t), time.row(s, t)
         if x.masked:
-            seen(ph, H, x.mask, s.first * H, rows, H, pm)
+            seen(ph, H, x.mask, rows, H, pm)
         product(pm if x.masked else ph, 0, H, w, blocks, H, pp, 0, wide, rows, False)
         for r in range(rows):
             row, at_a = first + r, (first + r - steps.base) * gates * H
@@ -130,7 +131,7 @@ def show(a, at_a, h, c, at_h, p, at_p, out, cells, fresh, shown, x, row, gates, 
             store(a, at_o + j, left, o)
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@kernel
 def backward(steps, record, cells, c0, dout, dh, dc, da, weight, dproduct, dextras, extras, masked, room, coupled):
     """The same steps backwards.
 
@@ -139,12 +140,12 @@ def backward(steps, record, cells, c0, dout, dh, dc, da, weight, dproduct, dextr
         record: ``(N, G·H)`` the gates, as left in a.
         c0: ``(B, H)`` the initial c.
         dout: ``(N, H)`` ∂loss/∂out.
-        dh, dc: ``(items, width)`` ∂loss/∂(final state) before, ∂loss/∂(initial state) after; padded to whole blocks.
+        dh, dc: ``(B, width)`` ∂loss/∂(final state) before, ∂loss/∂(initial state) after; padded to whole blocks.
         da: ``(n, G·H)`` from row ``steps.base`` on, ∂loss/∂a, written: the gradient of the recurrent side, too.
         weight: ``W_hh`` packed.
         dproduct: ``(n, G·H)`` likewise, ∂loss/∂(h W_hh) where it is normalised.
         dextras: ``(5, H)`` ∂loss/∂ gain_c, bias_c and the peepholes in their order, added to.
-        masked: with a mask, room for ``(items, width)``.
+        masked: with a mask, room for ``(B, width)``.
         room: ``(3, H)``.
     """
     H, wide, blocks, gates = c0.shape[1], dh.shape[1], len(weight), 3 if coupled else 4
@@ -164,7 +165,7 @@ def backward(steps, record, cells, c0, dout, dh, dc, da, weight, dproduct, dextr
         rows, first = time.count(s, t), time.row(s, t)
         for r in range(rows):
             before, row, at_da = time.row_before(s, t, r), first + r, (first + r - steps.base) * gates * H
-            old, at_old = (pcs, before * H) if before >= 0 else (p0, (s.first + r) * H)
+            old, at_old = (pcs, before * H) if before >= 0 else (p0, r * H)
             _renew(ps, row * gates * H, old, at_old, fresh, H, coupled)
             shown, factor = 0, 1.0
             if x.normalised_c:
@@ -179,7 +180,7 @@ def backward(steps, record, cells, c0, dout, dh, dc, da, weight, dproduct, dextr
         d, K = pdp if x.normalised else pda, gates * H
         product(d, (first - steps.base) * K, K, w, blocks, K, pr if x.masked else pdh, 0, wide, rows, not x.masked)
         if x.masked:
-            add_masked(pdh, wide, x.mask, s.first * H, rows, H, pr)
+            add_masked(pdh, wide, x.mask, rows, H, pr)
 
 
 @njit(error_model="numpy")
@@ -200,7 +201,7 @@ def _show_backward(record, at_row, dout, dh, at_dh, da, at_da, fresh, shown, dex
     for j in range(0, H, lanes(record)):
         left, k = H - j, at_row + at_o + j
         dnew = load(dh, at_dh + j, left) + load(dout, at_out + j, left)
-        carry = dnew * 0.0
+        carry = zeros(dh)
         if x.zoned:
             carry = kept(x.random, x.zoneout_h, at_out + j, left, x.kept_h, dnew) * dnew
             dnew = dnew - carry
@@ -225,7 +226,7 @@ def _write_backward(record, old, at_old, dc, at_dc, da, at_da, fresh, dextras, x
     for j in range(0, H, lanes(record)):
         left, k, d = H - j, row * gates * H + j, at_da + j
         dnew = load(dc, at_dc + j, left)
-        carry = dnew * 0.0
+        carry = zeros(dc)
         if x.zoned:
             carry = kept(x.random, x.zoneout_c, row * H + j, left, x.kept_c, dnew) * dnew
             dnew = dnew - carry
@@ -237,7 +238,7 @@ def _write_backward(record, old, at_old, dc, at_dc, da, at_da, fresh, dextras, x
         if coupled:
             i = 1.0 - f
             dzf = dnew * (c - g) * f * i
-            dzi = dzf * 0.0
+            dzi = zeros(dc)
         else:
             i = load(record, k, left)
             dzf = dnew * c * f * (1.0 - f)

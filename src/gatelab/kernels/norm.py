@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from numba import njit
 
+from gatelab.kernels.compiling import kernel
 from gatelab.kernels.simd import lanes, load, pointer, store, total, zeros
 
 EPSILON = 1e-5  # torch's
@@ -43,7 +44,7 @@ def normalise_backward(dy, at_dy, gain, at_gain, normed, at_normed, factor, size
         store(dx, at_dx + j, size - j, (d - mean - load(normed, at_normed + j, size - j) * slope) * factor)
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@kernel
 def normalise_rows(a, gain, bias, normed, factors):
     """Every gate of every row of ``a (n, G·H)``: normalised, times ``gain``, plus ``bias``, both ``(G·H,)``.
 
@@ -67,7 +68,7 @@ def normalise_rows(a, gain, bias, normed, factors):
                 store(pa, at + j, left, normal * load(pg, first + j, left) + load(pb, first + j, left))
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@kernel
 def normalise_rows_backward(da, gain, normed, factors, dproduct):
     """The same backwards: from ∂loss/∂a to ∂loss/∂(what was normalised), both ``(n, G·H)``."""
     rows, gates = factors.shape
@@ -80,7 +81,7 @@ def normalise_rows_backward(da, gain, normed, factors, dproduct):
             normalise_backward(pd, at, pg, gate * H, pn, at, factors[r, gate], H, pp, at)
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@kernel
 def add_products(d, columns, normed, first, sums):
     """``sums += Σ_rows d ⊙ x̂``, ∂loss/∂gain: ``columns`` of them, from ``first`` on in ``normed`` and ``sums``."""
     rows, width, wide = d.shape[0], d.shape[1], normed.shape[1]

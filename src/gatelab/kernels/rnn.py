@@ -13,26 +13,27 @@ from numba import njit
 from gatelab.kernels import extras as optional
 from gatelab.kernels import steps as time
 from gatelab.kernels.activations import tanh
+from gatelab.kernels.compiling import kernel
 from gatelab.kernels.extras import add_masked, kept, normalise_gate_backward, normalise_gates, seen
 from gatelab.kernels.product import product
-from gatelab.kernels.simd import at_least, lanes, load, pointer, positive, store
+from gatelab.kernels.simd import at_least, lanes, load, pointer, positive, store, zeros
 
 GATES = 1
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@kernel
 def forward(steps, a, weight, h, out, extras, products, masked, relu, keep):
-    """All steps of some of the items.
+    """Some of the steps, of all items.
 
     Args:
-        steps: which.
+        steps: which of them.
         a: ``(n, H)`` from row ``steps.base`` on, the input's side of the pre-activations; where ``keep`` with zoneout,
             the new contents are written over it.
         weight: ``W_hh`` transposed and packed.
-        h: ``(items, H)`` the state, initial before and final after.
+        h: ``(B, H)`` the state, initial before and final after.
         out: ``(N, H)`` the states after every step, written; without zoneout it may be a itself.
         extras: normalisation, masks and zoneout.
-        products, masked: room for ``(items, blocks · width)`` and, with a mask, ``(items, H)``.
+        products, masked: room for ``(B, blocks · width)`` and, with a mask, ``(B, H)``.
         relu: ReLU in the place of tanh.
     """
     H, wide, blocks = h.shape[1], products.shape[1], len(weight)
@@ -42,7 +43,7 @@ def forward(steps, a, weight, h, out, extras, products, masked, relu, keep):
         t = time.at(s, index)
         rows, first = time.count(s, t), time.row(s, t)
         if x.masked:
-            seen(ph, H, x.mask, s.first * H, rows, H, pm)
+            seen(ph, H, x.mask, rows, H, pm)
         product(pm if x.masked else ph, 0, H, w, blocks, H, pp, 0, wide, rows, False)
         for r in range(rows):
             if x.normalised:
@@ -66,7 +67,7 @@ def row_forward(a, at_a, h, at_h, p, at_p, out, x, at_row, H, relu, keep):
         store(out, o, left, new)
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@kernel
 def backward(steps, contents, dout, dh, da, weight, dproduct, extras, room, relu):
     """The same steps backwards.
 
@@ -74,11 +75,11 @@ def backward(steps, contents, dout, dh, da, weight, dproduct, extras, room, relu
         steps, extras, relu: as in ``forward``.
         contents: ``(N, H)`` the new content of every step.
         dout: ``(N, H)`` ∂loss/∂out.
-        dh: ``(items, width)`` ∂loss/∂(final state) before, ∂loss/∂(initial state) after; padded to whole blocks.
+        dh: ``(B, width)`` ∂loss/∂(final state) before, ∂loss/∂(initial state) after; padded to whole blocks.
         da: ``(n, H)`` from row ``steps.base`` on, ∂loss/∂a, written: the gradient of the recurrent side, too.
         weight: ``W_hh`` packed.
         dproduct: ``(n, H)`` likewise, ∂loss/∂(h W_hh) where it is normalised.
-        room: with a mask, ``(items, width)``.
+        room: with a mask, ``(B, width)``.
     """
     H, wide, blocks = da.shape[1], dh.shape[1], len(weight)
     s, x = time.opened(steps), optional.opened(extras)
@@ -95,7 +96,7 @@ def backward(steps, contents, dout, dh, da, weight, dproduct, extras, room, relu
         d = pdp if x.normalised else pda
         product(d, (first - steps.base) * H, H, w, blocks, H, pr if x.masked else pdh, 0, wide, rows, not x.masked)
         if x.masked:
-            add_masked(pdh, wide, x.mask, s.first * H, rows, H, pr)
+            add_masked(pdh, wide, x.mask, rows, H, pr)
 
 
 @njit(error_model="numpy")
@@ -103,7 +104,7 @@ def _row_backward(contents, dout, dh, at_dh, da, at_da, x, at_row, H, relu):
     for j in range(0, H, lanes(contents)):
         left, o = H - j, at_row + j
         dnew = load(dh, at_dh + j, left) + load(dout, o, left)
-        carry = dnew * 0.0
+        carry = zeros(dh)
         if x.zoned:
             carry = kept(x.random, x.zoneout_h, o, left, x.kept_h, dnew) * dnew
             dnew = dnew - carry

@@ -34,6 +34,8 @@ PANEL = 2  # vectors side by side in one column block of a product
 _FEATURES = llvmlite.binding.get_host_cpu_features()
 ROWS = (12, 8, 4) if _FEATURES.get("avx512f") else (3, 2, 1)
 """How many rows a block of a product may have: as many as leave room for the columns in the registers."""
+GRAIN = 4 if len(set(ROWS) - {2, 1}) > 1 else 3
+"""Rows may be divided between threads at multiples of this, and every sum is still made in the same order."""
 
 
 def emits(define: Callable[..., Any]) -> Callable[..., Any]:
@@ -322,6 +324,16 @@ def zeros(typingctx, base):
         return ir.Constant(context.get_value_type(result), [0.0] * result.lanes)
 
     return result(base), generate
+
+
+@emits
+def filled(typingctx, like, value):
+    """A vector of ``like``'s type with ``value`` in every lane."""
+
+    def generate(context, builder, sig, args):
+        return _as_vector(context, builder, args[1], value, like)
+
+    return like(like, value), generate
 
 
 @emits

@@ -13,10 +13,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from gatelab.kernels import gru, lstm, rnn
-from gatelab.kernels.compiling import announced
+from gatelab.kernels.compiling import announced, kernel
 from gatelab.kernels.extras import Open
 from gatelab.kernels.product import aligned, packed, product, width
 from gatelab.kernels.simd import pointer, shifted
@@ -74,7 +73,7 @@ class Stepper:
         return self.h
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@kernel
 def step(code, x, buffers):
     """Takes a step: replaces ``buffers.h`` and ``buffers.c``."""
     (B, I), H, wide = x.shape, buffers.h.shape[1], len(buffers.bias)  # noqa: E741

@@ -17,12 +17,10 @@ from gatelab.kernels.simd import peek, pointer
 
 
 class Steps(NamedTuple):
-    """What one thread works on in one piece of a pass."""
+    """One piece of a pass."""
 
     offsets: np.ndarray  # (T + 1,) int64, the first row of each step, and N
     backwards: bool  # whether time is read from its end
-    first: int  # the items from here
-    last: int  # to here, at every step at which they take part
     begin: int  # the steps from here, in the order of reading
     end: int  # to here
     base: int  # the row at which arrays begin that hold this piece alone
@@ -34,14 +32,12 @@ class Open(NamedTuple):
     offsets: Any
     T: int
     backwards: bool
-    first: int
-    last: int
 
 
 @njit(inline="always")
 def opened(steps):
     """``steps`` for use inside a loop."""
-    return Open(pointer(steps.offsets), len(steps.offsets) - 1, steps.backwards, steps.first, steps.last)
+    return Open(pointer(steps.offsets), len(steps.offsets) - 1, steps.backwards)
 
 
 @njit(inline="always")
@@ -52,19 +48,19 @@ def at(steps, index):
 
 @njit(inline="always")
 def count(steps, t):
-    """How many of this thread's items take part in step ``t``; none where they have all ended."""
-    return max(min(peek(steps.offsets, t + 1) - peek(steps.offsets, t), steps.last) - steps.first, 0)
+    """How many items take part in step ``t``."""
+    return peek(steps.offsets, t + 1) - peek(steps.offsets, t)
 
 
 @njit(inline="always")
 def row(steps, t):
-    """The row of this thread's first item at step ``t``."""
-    return peek(steps.offsets, t) + steps.first
+    """The row of the first item at step ``t``."""
+    return peek(steps.offsets, t)
 
 
 @njit(inline="always")
 def row_before(steps, t, item):
-    """The row of the state that ``item`` (of this thread) comes from at step ``t``; −1: its initial state."""
+    """The row of the state that ``item`` comes from at step ``t``; −1: its initial state."""
     before = t + 1 if steps.backwards else t - 1
     if before < 0 or before >= steps.T or item >= count(steps, before):
         return -1

@@ -11,14 +11,16 @@ T time, B batch, I input, H hidden, G gates, N rows of all steps together, n row
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from gatelab.nn import open_loop
+from gatelab.nn import open_loop, sharing
 from gatelab.nn.extras import EXTRAS, Extra, Noise, Weights
 from gatelab.nn.recurrence import LEARNED, Arguments, Results, array_of, extras_of, forward, rows_in_a_piece, way_of
+from gatelab.nn.sharing import Share
 
 
 class Gradients(NamedTuple):
@@ -173,17 +175,51 @@ class Eager(torch.autograd.Function):
     @staticmethod
     def forward(ctx, *arguments):
         """Outputs and final states."""
-        results = forward(Arguments(*arguments))
-        remember(ctx, arguments, results)
-        return results[:3]
+        x = Arguments(*arguments)
+        ctx.shares = sharing.shares(x, torch.get_num_threads())
+        if not ctx.shares:
+            results = sharing.alone(partial(forward, x))
+            remember(ctx, arguments, results)
+            return results[:3]
+        visible, found = sharing.shared_forward(x, ctx.shares)
+        remember(ctx, arguments, (*visible, *(tensor for results in found for tensor in results)))
+        return tuple(visible)
 
     @staticmethod
     def backward(ctx, *given):
         """∂loss/∂ each argument."""
-        return differentiate(ctx, gradients, given)
+        return differentiate(ctx, partial(_shared_gradients, ctx.shares) if ctx.shares else _gradients, given)
 
 
-def remember(ctx, inputs: tuple, output: tuple) -> None:
+def _gradients(x: Arguments, saved: Sequence[Tensor], given: Sequence[Tensor], of_rows: bool) -> Gradients:
+    return sharing.alone(partial(gradients, x, Results(*saved), given, of_rows))
+
+
+def _shared_gradients(
+    parts: Sequence[Share], x: Arguments, saved: Sequence[Tensor], given: Sequence[Tensor], of_rows: bool
+) -> Gradients:
+    """The gradients of all shares, put together."""
+    kept, count, (dout, *dstate) = saved[3:], len(Results._fields), given
+
+    def one(index: int, part: Share) -> Gradients:
+        mine = (dout.index_select(0, part.rows), *(d[part.items] for d in dstate))
+        return gradients(sharing.of(x, part), Results(*kept[index * count : (index + 1) * count]), mine, of_rows)
+
+    found = sharing.together([partial(one, index, part) for index, part in enumerate(parts)])
+    fields: dict[str, Any] = {}
+    for name, values in zip(Gradients._fields, zip(*found, strict=True), strict=True):
+        if values[0] is None:
+            fields[name] = None
+        elif name == "rows":
+            fields[name] = x.rows.new_empty(x.rows.shape)
+            for part, value in zip(parts, values, strict=True):
+                fields[name].index_copy_(0, part.rows, value)
+        else:  # of the initial states each has its own items; of the weights, all have a part
+            fields[name] = torch.cat(values) if name in ("h", "c") else sum(values)
+    return Gradients(**fields)
+
+
+def remember(ctx, inputs: tuple, output: Sequence[Tensor]) -> None:
     """Keeps what ``differentiate`` needs."""
     ctx.arguments = [None if isinstance(value, Tensor) else value for value in inputs]
     ctx.save_for_backward(*(value if isinstance(value, Tensor) else None for value in inputs), *output)
@@ -191,17 +227,15 @@ def remember(ctx, inputs: tuple, output: tuple) -> None:
 
 
 def differentiate(ctx, gradients: Callable[..., Gradients], given: tuple) -> tuple[Tensor | None, ...]:
-    """∂loss/∂arguments from ∂loss/∂(out, h, c); ``gradients`` is the function of that name, or stands for it."""
-    saved = ctx.saved_tensors
+    """∂loss/∂arguments from ∂loss/∂(out, h, c) by ``gradients(x, saved results, given, whether those of the rows)``."""
+    kept = ctx.saved_tensors
     count = len(ctx.arguments)
-    x = Arguments(*(p if t is None else t for p, t in zip(ctx.arguments, saved[:count], strict=True)))
-    results = Results(*saved[count:])
+    x = Arguments(*(p if t is None else t for p, t in zip(ctx.arguments, kept[:count], strict=True)))
+    saved = kept[count:]
     wanted = dict(zip(Arguments._fields, ctx.needs_input_grad, strict=True))
-    given = tuple(torch.zeros_like(r) if d is None else d for d, r in zip(given[:3], results[:3], strict=True))
-    if torch.is_grad_enabled():
-        found = _in_the_open(x, given)
-    else:
-        found = gradients(x, results, given, wanted["rows"])._asdict()
+    given = tuple(torch.zeros_like(r) if d is None else d for d, r in zip(given[:3], saved[:3], strict=True))
+    twice = torch.is_grad_enabled()  # a second derivative is asked for
+    found = _in_the_open(x, given) if twice else gradients(x, saved, given, wanted["rows"])._asdict()
     return tuple(found.get(name) if needed else None for name, needed in wanted.items())
 
 

@@ -23,7 +23,7 @@ from torch.nn.utils.rnn import PackedSequence
 from gatelab.nn import open_loop
 from gatelab.nn.hooks import Noise, Weights
 from gatelab.nn.operator import recurrence
-from gatelab.nn.packing import State
+from gatelab.nn.packing import State, batch_of
 from gatelab.nn.recurrence import Arguments, array_of, biases
 
 if TYPE_CHECKING:
@@ -35,8 +35,14 @@ CELLS = ("rnn", "rnn_relu", "lstm", "lstm_coupled", "gru")
 _HAS_NUMBA = importlib.util.find_spec("numba") is not None
 _said: list[str] = []
 _DTYPES = (torch.float32, torch.float64)
-_ACTIVE = ("layer_norm", "zoneout", "peephole")  # extras that act in evaluation
-_BEYOND = ("batch_norm",)  # extras that couple the items of a batch, which the kernels take one by one
+_NARROW_WORTH = 2**19  # rows times units from which an LSTM with few inputs is trained faster by the kernels
+_LARGE, _FEW, _VERY_FEW = 256, 32, 4  # units of an LSTM, and items for which the kernels train it, and run it, faster
+_OUTSIDE = {
+    "input_dropout",
+    "recurrent_dropout",
+    "learn_initial_state",
+}  # extras that a step in evaluation has no part in
+_KNOWN = _OUTSIDE | {"layer_norm", "zoneout", "peephole"}  # extras that the kernels compute
 
 
 # ---- who computes --------------------------------------------------------------------------------------------------
@@ -48,15 +54,26 @@ def supports(layer: Recurrent, x: Tensor) -> bool:
 
 
 def prefers_torch(layer: Recurrent, input: Tensor | PackedSequence) -> bool:
-    """Whether torch's own code is the better way for a plain layer that has a kernel: oneDNN is as fast.
+    """Whether torch's own code is the better way for a plain layer that has a kernel.
 
-    The rule for the LSTM is a measured one (``docs/log.md``).
+    On a CPU, torch hands a dense LSTM in float32 to oneDNN, which is faster than the kernels but where the recurrent
+    part outweighs the input's by far, or where few items meet large weights. The bounds are measured
+    (``docs/log.md``).
     """
-    return False
+    if layer.cell != "lstm" or isinstance(input, PackedSequence) or input.dtype != torch.float32:
+        return False
+    if torch.compiler.is_compiling():
+        return False
+    B, I, H = batch_of(layer, input), layer.input_size, layer.hidden_size  # noqa: E741
+    if torch.is_grad_enabled() and (input.requires_grad or layer.weight_hh_l0.requires_grad):
+        narrow = 8 * I <= H and input.numel() // I * H >= _NARROW_WORTH
+        return not (narrow or (H >= _LARGE and B <= _FEW))
+    return not (H >= _LARGE and B <= _VERY_FEW)
 
 
 def _has_kernel(layer: Recurrent) -> bool:
-    return layer.cell in CELLS and not layer.proj_size and not any(getattr(layer, name) for name in _BEYOND)
+    known = all(extra.name in _KNOWN for extra in layer.extras)
+    return known and layer.cell in CELLS and not layer.proj_size
 
 
 def _readable(x: Tensor) -> bool:
@@ -82,7 +99,7 @@ def _numba() -> bool:
 def steppers(layer: Recurrent, B: int) -> list[Stepper] | None:
     """What takes single steps of each stacked layer with its weights of now; None where there is no kernel for that."""
     like = layer.weight_ih_l0
-    plain = not any(getattr(layer, name) for name in _ACTIVE)
+    plain = {extra.name for extra in layer.extras} <= _OUTSIDE
     if not (plain and _has_kernel(layer) and like.device.type == "cpu" and like.dtype in _DTYPES and _numba()):
         return None
     from gatelab.kernels.step import Stepper

@@ -61,6 +61,7 @@ class Recurrent(nn.RNNBase):
     """
 
     weight_ih_l0: Tensor  # (G·H, I)
+    weight_hh_l0: Tensor  # (G·H, P or H)
     fields: tuple[str, ...]
     """What a stacked layer has in one direction, of ``gatelab.nn.extras.Weights``."""
     layer_norm: bool

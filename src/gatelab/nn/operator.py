@@ -1,6 +1,7 @@
 """The operation of ``recurrence`` as an operator of torch, ``gatelab::recurrence``, that a compiled graph keeps whole.
 
 A call of an operator costs some 100 µs more than one of an ``autograd.Function``, so that eager code does without.
+In a compiled graph the steps run in one thread, and the products in torch's.
 torch keeps compiled graphs on disk and knows operators by their names: when the arguments of one change, so must its
 name.
 """
@@ -8,10 +9,12 @@ name.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from gatelab.nn import sharing
 from gatelab.nn.derivatives import Eager, Gradients, differentiate, empty_gradients, gradients, remember
 from gatelab.nn.recurrence import Arguments, Results, empty_results, forward
 
@@ -20,7 +23,10 @@ def recurrence(x: Arguments) -> tuple[Tensor, ...]:
     """One stacked layer in one direction: outputs ``(N, H)`` and the final h and c."""
     if torch.compiler.is_compiling():
         return _operator(*x)[:3]
-    return Eager.apply(*x) if x.keep else forward(x)[:3]
+    if x.keep:
+        return Eager.apply(*x)
+    parts = sharing.shares(x, torch.get_num_threads())
+    return tuple(sharing.shared_forward(x, parts)[0]) if parts else sharing.alone(partial(forward, x))[:3]
 
 
 @torch.library.custom_op("gatelab::recurrence", mutates_args=())
@@ -104,7 +110,7 @@ def _listed(x: Arguments, found: Gradients) -> list[Tensor]:
 
 
 def _operator_differentiate(ctx, *given):
-    def by_operator(x: Arguments, results: Results, given: Sequence[Tensor], of_rows: bool) -> Gradients:
+    def by_operator(x: Arguments, results: Sequence[Tensor], given: Sequence[Tensor], of_rows: bool) -> Gradients:
         return Gradients(*_operator_backward(*x, list(results), list(given), of_rows))
 
     return differentiate(ctx, by_operator, given)

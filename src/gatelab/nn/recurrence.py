@@ -153,13 +153,11 @@ def way_of(x: Arguments) -> Any:
 
     N, B = x.rows.shape[0], x.h.shape[0]
     offsets = np.arange(0, N + 1, B) if x.offsets is None else array_of(x.offsets)  # (T + 1,)
-    return scan.Way(offsets, x.reverse, torch.get_num_threads())
+    return scan.Way(offsets, x.reverse)
 
 
 def rows_in_a_piece(x: Arguments) -> int:
-    """As many rows as fit into the cache with what belongs to them; several threads should not meet so often."""
-    if torch.get_num_threads() > 1:
-        return x.rows.shape[0]
+    """As many rows as fit into the cache with what belongs to them."""
     width, N = sum(x.weight_hh.shape), x.rows.shape[0]
     most = max(_FEWEST, _CACHE // (width * x.h.element_size()))
     return -(-N // max(N // most, 1))  # pieces of one size
