@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numba import njit
 
 from gatelab.kernels import product as module
-from gatelab.kernels.simd import BYTES, pointer
+from gatelab.kernels.simd import BYTES, GRAIN, pointer
 
 
 @njit(error_model="numpy")
@@ -74,15 +74,13 @@ def test_room_begins_with_a_cache_line(dtype, shape):
 
 
 def test_a_row_does_not_depend_on_the_rows_after_a_cut():
-    """The items may be cut among threads at multiples of ``scan``'s grain without a bit changing."""
-    from gatelab.kernels.scan import _GRAIN
-
+    """The items may be cut among threads at multiples of the grain without a bit changing."""
     rng = np.random.default_rng(0)
     K, a = 33, rng.normal(size=(40, 33)).astype(np.float32)
     weight = rng.normal(size=(K, 40)).astype(np.float32)
     for rows in range(1, 41):
         whole = product(a, 0, K, weight, rows, False, np.float32(0))[1:-1]
-        for cut in range(_GRAIN, rows, _GRAIN):
+        for cut in range(GRAIN, rows, GRAIN):
             parts = [
                 product(a[i:j], 0, K, weight, j - i, False, np.float32(0))[1:-1] for i, j in ((0, cut), (cut, rows))
             ]

@@ -143,7 +143,9 @@ def test_other_dtypes(kind, options):
     layer, x = make(kind, **options), torch.randn(T, B, INPUT, dtype=torch.float64)
     expected = layer(x)[0]
     assert layer.float()(x.float())[0].dtype == torch.float32
-    close(layer(x.float())[0].double(), expected, 1e-5)
+    close(
+        layer(x.float())[0].double(), expected, 1e-4 if options else 1e-5
+    )  # layer norm of few units magnifies rounding
     x = x.bfloat16()
     output, _ = layer.to(torch.bfloat16)(x)
     assert output.dtype == torch.bfloat16
