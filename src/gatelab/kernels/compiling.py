@@ -19,18 +19,20 @@ import numpy as np
 import platformdirs
 from numba.core import event
 
+_config: Any = numba.config
+
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles ``function`` when it is first called, to run without Python's lock and to divide as C does."""
     compiled = numba.njit(nogil=True, error_model="numpy")(function)
-    before = numba.config.CACHE_DIR
+    before = _config.CACHE_DIR
     try:
-        numba.config.CACHE_DIR = str(_folder())  # read now, and never again for this function
+        _config.CACHE_DIR = str(_folder())  # read now, and never again for this function
         compiled.enable_caching()
     except (OSError, RuntimeError):  # Numba's word for a place that cannot be written
         pass
     finally:
-        numba.config.CACHE_DIR = before
+        _config.CACHE_DIR = before
     return compiled
 
 
@@ -41,7 +43,7 @@ def _folder() -> Path:
     digest = sha256(b"".join(path.read_bytes() for path in sorted(here.glob("*.py")))).hexdigest()[:16]
     beside = here / "__pycache__"
     own = beside if os.access(beside if beside.exists() else here, os.W_OK) else platformdirs.user_cache_path("gatelab")
-    return Path(numba.config.CACHE_DIR or own) / f"kernels-{digest}"
+    return Path(_config.CACHE_DIR or own) / f"kernels-{digest}"
 
 
 _ready: set[tuple[str, str, np.dtype]] = set()
