@@ -19,7 +19,17 @@ from torch import Tensor
 
 from gatelab.nn import open_loop, sharing
 from gatelab.nn.extras import EXTRAS, Extra, Noise, Weights
-from gatelab.nn.recurrence import LEARNED, Arguments, Results, array_of, extras_of, forward, rows_in_a_piece, way_of
+from gatelab.nn.recurrence import (
+    LEARNED,
+    Arguments,
+    Results,
+    array_of,
+    extras_of,
+    forward,
+    rows_in_a_piece,
+    some,
+    way_of,
+)
 from gatelab.nn.sharing import Share
 
 
@@ -69,13 +79,15 @@ def gradients(x: Arguments, results: Results, given: Sequence[Tensor], of_rows: 
     dproduct = new(most if x.gain is not None else 0, width)  # (n, G·H)
     before = _Before(x, results.out)
     for part in reversed(parts):
-        n = part.last - part.first
-        piece = Piece(slice(part.first, part.last), da[:n], ds[:n], dproduct[:n], before(part.first, part.last))
+        rows, mine = slice(part.first, part.last), slice(0, part.last - part.first)
+        piece = Piece(rows, some(da, mine), some(ds, mine), some(dproduct, mine), before(part.first, part.last))
         steps(scan.Gradients(*map(array_of, piece[1:4])), part.begin, part.end, part.first)
         _add_up(x, results, found, piece)
     if found.bias_ih is not None and found.bias_hh is not None:  # of n, the GRU has its own
-        shared = 2 * H if x.cell == "gru" else width
-        found.bias_hh[:shared] = found.bias_ih[:shared]
+        if x.cell == "gru":
+            found.bias_hh[: 2 * H] = found.bias_ih[: 2 * H]
+        else:
+            found.bias_hh.copy_(found.bias_ih)
     for mine, theirs in zip((found.h, found.c), steps.initial_gradients(), strict=False):
         if mine is not None:
             mine.copy_(torch.from_numpy(theirs))
@@ -110,11 +122,12 @@ def _add_up(x: Arguments, results: Results, found: Gradients, piece: Piece) -> N
     if x.gain_ih is not None:
         _normalise_backward(x, x.gain_ih, results, found, piece)
         sides = [dproduct]
-    for mine, side in zip(found.weight_hh.split([side.shape[1] for side in sides]), sides, strict=True):
+    parts = found.weight_hh.split([side.shape[1] for side in sides]) if len(sides) > 1 else [found.weight_hh]
+    for mine, side in zip(parts, sides, strict=True):
         mine.addmm_(side.t(), before)
-    found.weight_ih.addmm_(da.t(), x.rows[rows])
+    found.weight_ih.addmm_(da.t(), some(x.rows, rows))
     if found.rows is not None:
-        torch.mm(da, x.weight_ih, out=found.rows[rows])
+        torch.mm(da, x.weight_ih, out=some(found.rows, rows))
 
 
 def _normalise_backward(x: Arguments, gain_ih: Tensor, results: Results, found: Gradients, piece: Piece) -> None:

@@ -116,8 +116,9 @@ def forward(x: Arguments) -> Results:
         x.keep,
     )
     for part in parts:
-        mine = a[part.first : part.last] if whole else a[: part.last - part.first]  # (n, G·H)
-        _project(x, bias, results, slice(part.first, part.last), mine)
+        rows = slice(part.first, part.last)
+        mine = some(a, rows if whole else slice(0, part.last - part.first))  # (n, G·H)
+        _project(x, bias, results, rows, mine)
         steps(array_of(mine), part.begin, part.end, part.first)
     return results
 
@@ -127,11 +128,11 @@ def _project(x: Arguments, bias: Tensor | None, results: Results, rows: slice, a
     if x.gain_ih is not None:
         _project_normalised(x, x.gain_ih, bias, results, rows, a)
     elif bias is None:
-        torch.mm(x.rows[rows], x.weight_ih.t(), out=a)
+        torch.mm(some(x.rows, rows), x.weight_ih.t(), out=a)
     elif x.rows.shape[1] == 1:
-        torch.addcmul(bias, x.rows[rows], x.weight_ih.t(), out=a)  # a matrix product takes twice as long for this
+        torch.addcmul(bias, some(x.rows, rows), x.weight_ih.t(), out=a)  # a matrix product takes twice as long for this
     else:
-        torch.addmm(bias, x.rows[rows], x.weight_ih.t(), out=a)
+        torch.addmm(bias, some(x.rows, rows), x.weight_ih.t(), out=a)
 
 
 def _project_normalised(
@@ -145,6 +146,11 @@ def _project_normalised(
     factors = factors if x.keep else a.new_empty(n, width // H)
     bias = a.new_zeros(width) if bias is None else bias
     norm.normalise_rows(*(array_of(t) for t in (a, gain, bias, normed, factors)))
+
+
+def some(matrix: Tensor, rows: slice) -> Tensor:
+    """Those rows; the matrix itself where they are all, for a view takes as long as a small product."""
+    return matrix if rows.start == 0 and rows.stop >= matrix.shape[0] else matrix[rows]
 
 
 def way_of(x: Arguments) -> Any:
