@@ -31,10 +31,10 @@ from numba.extending import intrinsic, lower_builtin, register_model
 BYTES = 64
 PANEL = 2  # vectors side by side in one column block of a product
 
-_FEATURES = llvmlite.binding.get_host_cpu_features()
-ROWS = (12, 8, 4) if _FEATURES.get("avx512f") else (3, 2, 1)
+_MANY_REGISTERS = bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
+ROWS = (12, 8, 4) if _MANY_REGISTERS else (3, 2, 1)
 """How many rows a block of a product may have: as many as leave room for the columns in the registers."""
-GRAIN = 4 if len(set(ROWS) - {2, 1}) > 1 else 3
+GRAIN = 4 if _MANY_REGISTERS else 3
 """Rows may be divided between threads at multiples of this, and every sum is still made in the same order."""
 
 

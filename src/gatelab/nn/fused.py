@@ -37,12 +37,9 @@ _said: list[str] = []
 _DTYPES = (torch.float32, torch.float64)
 _NARROW_WORTH = 2**19  # rows times units from which an LSTM with few inputs is trained faster by the kernels
 _LARGE, _FEW, _VERY_FEW = 256, 32, 4  # units of an LSTM, and items for which the kernels train it, and run it, faster
-_OUTSIDE = {
-    "input_dropout",
-    "recurrent_dropout",
-    "learn_initial_state",
-}  # extras that a step in evaluation has no part in
-_KNOWN = _OUTSIDE | {"layer_norm", "zoneout", "peephole"}  # extras that the kernels compute
+# Extras that have no part in a single step in evaluation, and all that the kernels compute.
+_OUTSIDE = {"input_dropout", "recurrent_dropout", "learn_initial_state"}
+_KNOWN = _OUTSIDE | {"layer_norm", "zoneout", "peephole"}
 
 
 # ---- who computes --------------------------------------------------------------------------------------------------
@@ -83,7 +80,7 @@ def _readable(x: Tensor) -> bool:
         return True
     if type(x) not in (Tensor, Parameter):  # not memory: a tensor that only tells shapes, or lies on many machines
         return False
-    return not (torch.is_autocast_enabled("cpu") or torch._C._are_functorch_transforms_active())
+    return not (torch.is_autocast_enabled("cpu") or open_loop.transformed())
 
 
 def _numba() -> bool:

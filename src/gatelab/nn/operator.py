@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import get_type_hints
 
 import torch
 from torch import Tensor
@@ -29,34 +30,15 @@ def recurrence(x: Arguments) -> tuple[Tensor, ...]:
     return tuple(sharing.shared_forward(x, parts)[0]) if parts else sharing.alone(partial(forward, x))[:3]
 
 
-@torch.library.custom_op("gatelab::recurrence", mutates_args=())
-def _operator(
-    cell: str,
-    reverse: bool,
-    keep: bool,
-    offsets: Tensor | None,
-    rows: Tensor,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
-    bias_ih: Tensor | None,
-    bias_hh: Tensor | None,
-    h: Tensor,
-    c: Tensor | None,
-    gain_ih: Tensor | None,
-    gain: Tensor | None,
-    gain_c: Tensor | None,
-    bias_c: Tensor | None,
-    peephole: Tensor | None,
-    mask: Tensor | None,
-    zoneout_h: Tensor | None,
-    zoneout_c: Tensor | None,
-    kept_h: float,
-    kept_c: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """``Arguments`` to ``Results``; torch reads the types of an operator from such a list."""
-    weights, biases = (weight_ih, weight_hh), (bias_ih, bias_hh)
-    optional = gain_ih, gain, gain_c, bias_c, peephole, mask, zoneout_h, zoneout_c, kept_h, kept_c
-    return forward(Arguments(cell, reverse, keep, offsets, rows, *weights, *biases, h, c, *optional))
+_WORDS = {str: "str", bool: "bool", float: "float", Tensor: "Tensor", Tensor | None: "Tensor?"}
+_TAKEN = ", ".join(f"{_WORDS[kind]} {name}" for name, kind in get_type_hints(Arguments).items())
+_GIVEN = ", ".join("Tensor" for _ in Results._fields)
+
+
+@torch.library.custom_op("gatelab::recurrence", mutates_args=(), schema=f"({_TAKEN}) -> ({_GIVEN})")
+def _operator(*arguments):
+    """``Arguments`` to ``Results``."""
+    return forward(Arguments(*arguments))
 
 
 @_operator.register_fake
@@ -64,37 +46,15 @@ def _(*arguments):
     return tuple(empty_results(Arguments(*arguments)))
 
 
-@torch.library.custom_op("gatelab::recurrence_backward", mutates_args=())
-def _operator_backward(
-    cell: str,
-    reverse: bool,
-    keep: bool,
-    offsets: Tensor | None,
-    rows: Tensor,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
-    bias_ih: Tensor | None,
-    bias_hh: Tensor | None,
-    h: Tensor,
-    c: Tensor | None,
-    gain_ih: Tensor | None,
-    gain: Tensor | None,
-    gain_c: Tensor | None,
-    bias_c: Tensor | None,
-    peephole: Tensor | None,
-    mask: Tensor | None,
-    zoneout_h: Tensor | None,
-    zoneout_c: Tensor | None,
-    kept_h: float,
-    kept_c: float,
-    results: list[Tensor],
-    given: list[Tensor],
-    of_rows: bool,
-) -> list[Tensor]:
+@torch.library.custom_op(
+    "gatelab::recurrence_backward",
+    mutates_args=(),
+    schema=f"({_TAKEN}, Tensor[] results, Tensor[] given, bool of_rows) -> Tensor[]",
+)
+def _operator_backward(*arguments):
     """``Arguments``, ``Results`` and ∂loss/∂(out, h, c) to ``Gradients``."""
-    weights, biases = (weight_ih, weight_hh), (bias_ih, bias_hh)
-    optional = gain_ih, gain, gain_c, bias_c, peephole, mask, zoneout_h, zoneout_c, kept_h, kept_c
-    x = Arguments(cell, reverse, keep, offsets, rows, *weights, *biases, h, c, *optional)
+    *taken, results, given, of_rows = arguments
+    x = Arguments(*taken)
     return _listed(x, gradients(x, Results(*results), given, of_rows))
 
 
