@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "Forecaster": "gatelab.tasks.forecasting.estimator:Forecaster",
     "compare": "gatelab.studies.compare:compare",
+    "study": "gatelab.studies.answer:study",
 }
 _PACKAGES = ("cells", "core", "data", "nn", "report", "studies", "tasks", "training")
 

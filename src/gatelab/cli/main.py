@@ -34,6 +34,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "compare": Command("gatelab.cli.compare", "RNN, LSTM or GRU? Train, score and compare them on your data"),
+    "study": Command("gatelab.cli.study", "answer a research question about recurrent networks, or list them"),
     "fit": Command("gatelab.cli.fit", "train one model and score it beside simple baselines"),
     "predict": Command("gatelab.cli.predict", "what a trained model says about new data, such as the next steps"),
     "evaluate": Command("gatelab.cli.evaluate", "score a trained model on other data, or train it again in a backtest"),

@@ -26,6 +26,10 @@ class Figure:
     alt: str = ""
     """What the picture shows, for who cannot see it."""
 
+    def _repr_svg_(self) -> str:
+        """The picture alone, as a notebook shows it."""
+        return self.svg
+
 
 @dataclass(frozen=True)
 class Code:

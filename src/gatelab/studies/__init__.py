@@ -1,8 +1,25 @@
-"""Studies: a question becomes a grid of trials, statistics and a verdict. ``compare`` is one of them.
+"""Studies: a question becomes a grid of trials, statistics and a verdict.
 
-``study.py`` is the seam, ``runner.py`` runs the trials, ``comparing.py`` is the study behind ``gatelab compare``.
+``study.py`` is the seam, ``runner.py`` runs the trials, ``comparing.py`` is the study behind ``gatelab compare``, and
+``experiment.py`` what the questions of ``gatelab study`` are written on.
 """
+
+from typing import Any
 
 from gatelab.core.registry import Registry
 
-STUDIES = Registry("study", {"compare": "gatelab.studies.comparing:Comparing"})
+_QUESTIONS = {
+    "gradients": "gatelab.studies.questions.gradients:Gradients",
+}
+QUESTIONS = Registry("study", _QUESTIONS)
+"""What ``gatelab study`` answers."""
+
+STUDIES = Registry("study", {"compare": "gatelab.studies.comparing:Comparing", **_QUESTIONS})
+"""Every study."""
+
+
+def load(folder: Any) -> Any:
+    """What the study in ``folder`` last found; see ``studies.answer.load``."""
+    from gatelab.studies.answer import load  # brings torch
+
+    return load(folder)

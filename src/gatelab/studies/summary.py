@@ -15,7 +15,7 @@ from gatelab.studies import tuning
 from gatelab.studies.items import ERRORS, Carried, over_items
 from gatelab.studies.progress import title
 from gatelab.studies.standing import Standing
-from gatelab.studies.statistics import Difference, against, estimate, pairwise
+from gatelab.studies.statistics import Difference, against, described, pairwise
 from gatelab.studies.trials import Record, Store
 from gatelab.studies.verdict import called, headline, verdict
 from gatelab.studies.worker import LIBRARIES
@@ -129,8 +129,8 @@ def _cell(study: Comparing, cell: str, rows: Sequence[Record], metrics: Sequence
         "model": dict(rows[0].configuration["model"]) if rows else {},
         "training": dict(rows[0].configuration["training"]) if rows else {},
         "parameters": next((cost["parameters"] for cost in costs.values()), None),
-        "test": {metric.name: _estimate(values(done, "test", metric.name)) for metric in metrics},
-        "validation": {metric.name: _estimate(values(done, "validation", metric.name)) for metric in metrics},
+        "test": {metric.name: described(values(done, "test", metric.name)) for metric in metrics},
+        "validation": {metric.name: described(values(done, "validation", metric.name)) for metric in metrics},
         "cost": {name: _median([cost[name] for cost in costs.values()]) for name in COSTS},
         "reached_level": sum(cost["seconds_to_level"] is not None for cost in costs.values()),
         "by_seed": {str(seed): cost for seed, cost in costs.items()},
@@ -148,13 +148,6 @@ def _baseline(record: Record, metrics: Sequence[Metric]) -> dict[str, Any]:
 def _gap(difference: Difference) -> dict[str, Any]:
     percent = difference.percent
     return {**asdict(difference), "percent": percent and asdict(percent), "found": difference.found}
-
-
-def _estimate(by_seed: Mapping[int, float]) -> dict[str, Any] | None:
-    known = {seed: value for seed, value in by_seed.items() if np.isfinite(value)}
-    if not known:
-        return None
-    return {**asdict(estimate(list(known.values()))), "values": {str(seed): value for seed, value in known.items()}}
 
 
 def _median(entries: Sequence[Any]) -> float | None:

@@ -60,7 +60,7 @@ def verdict(
     """
     standing = Standing.of(metric, cells, baselines)
     if not standing.means:
-        return " ".join([_NOTHING, *_failures(failed)])
+        return " ".join([_NOTHING, *left_out(failed)])
     sentences = [among_cells(standing)]
     if standing.baseline is not None:
         bad_news = standing.news in ("same", "worse")
@@ -69,7 +69,7 @@ def verdict(
         sentences.append(over_test(standing, carried))
     if standing.single:
         sentences.append("With one seed no interval can be given: what looks better may be luck. Run more seeds.")
-    return " ".join([*sentences, *_failures(failed)])
+    return " ".join([*sentences, *left_out(failed)])
 
 
 def among_cells(standing: Standing) -> str:
@@ -155,6 +155,14 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
+def left_out(failed: Sequence[str]) -> list[str]:
+    """A sentence about trials that did not finish; none where all did."""
+    if not failed:
+        return []
+    return [f"{len(failed)} {'trial' if len(failed) == 1 else 'trials'} did not finish and "
+            f"{'is' if len(failed) == 1 else 'are'} left out: {', '.join(failed)}."]  # fmt: skip
+
+
 def _agrees(standing: Standing, carried: Carried) -> bool:
     return carried.sure and (carried.percent < 0) == (standing.news == "better")
 
@@ -172,10 +180,3 @@ def _small(gaps: Sequence[Difference]) -> str:
     if all(gap.percent and abs(gap.percent.mean) < SMALL_PERCENT for gap in gaps):
         return f" That is sure but small: below {SMALL_PERCENT:g} %."
     return ""
-
-
-def _failures(failed: Sequence[str]) -> list[str]:
-    if not failed:
-        return []
-    return [f"{len(failed)} {'trial' if len(failed) == 1 else 'trials'} did not finish and "
-            f"{'is' if len(failed) == 1 else 'are'} left out: {', '.join(failed)}."]  # fmt: skip

@@ -1,0 +1,1 @@
+"""The questions of ``gatelab study``: one file each, on ``studies.experiment``."""

@@ -1,0 +1,208 @@
+"""What the study of gradients shows and says, from its findings alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gatelab.report import plots
+from gatelab.report.page import Figure, Table
+from gatelab.report.text import number
+from gatelab.studies.statistics import LEVEL, Estimate
+from gatelab.studies.verdict import amount, called, listed
+
+Row = Mapping[str, Any]
+STARTS = {
+    "torch": "torch's start",
+    "small_normal": "randn·0.01",
+    "small_normal:0.3": "randn·0.3",
+}
+_DISTANCE, _NORM = "distance T − k, steps", "‖∂L/∂h‖"
+_BAND = "Median over seeds, with the range from the least to the greatest."
+
+
+def label(condition: Mapping[str, Any]) -> str:
+    """The cell, and what is not as usual."""
+    return ", ".join([called(condition["cell"]), *([change] if (change := changed(condition)) else [])])
+
+
+def changed(condition: Mapping[str, Any]) -> str:
+    """What is not as usual; empty at the usual start."""
+    parts = [] if condition["init"] == "torch" else [STARTS.get(condition["init"], condition["init"])]
+    parts += [] if condition["forget_bias"] is None else [f"forget bias {condition['forget_bias']:g}"]
+    parts += [] if condition["num_layers"] == 1 else [f"{condition['num_layers']} layers"]
+    return ", ".join(parts)
+
+
+# ---- words -------------------------------------------------------------------------------------------------------
+
+
+def verdict(findings: Mapping[str, Any]) -> list[str]:
+    """What vanishes, in which cell least, what helps, and whether it matters."""
+    rows = findings["conditions"]
+    usual = [row for row in rows if not changed(row)]
+    said = [*_at_the_start(usual), *_beside(findings["differences"]["before"])]
+    said += [sentence for row in usual for sentence in _nearest_to_one(row, rows)]
+    said += [_killed(row) for row in rows if row["init"] == "small_normal"]
+    said += [_through_training(cell, Estimate(**change)) for cell, change in findings["changes"].items()]
+    return said + _whether_it_matters(findings["foretells"]) or ["Nothing can be said of the conditions that finished."]
+
+
+def _at_the_start(usual: Sequence[Row]) -> list[str]:
+    if not usual:
+        return []
+    each = listed([f"{called(row['cell'])} {_share(row['before'])}" for row in usual])
+    vanishing = [called(row["cell"]) for row in usual if _surely_below_one(row["before"])]
+    if len(vanishing) == len(usual):
+        return [f"At torch's start the gradient vanishes in every cell; what a step back leaves of it: {each}."]
+    fate = f"the gradient vanishes in {listed(vanishing)} only" if vanishing else "no cell's gradient surely vanishes"
+    return [f"At torch's start {fate}; what a step back leaves of it: {each}."]
+
+
+def _beside(differences: Sequence[Mapping[str, Any]]) -> list[str]:
+    same = [f"{called(gap['a'])} and {called(gap['b'])}" for gap in differences if not gap["found"]]
+    return [f"No difference found there between {listed(same)}."] if same else []
+
+
+def _nearest_to_one(usual: Row, rows: Sequence[Row]) -> list[str]:
+    """What brings a cell's decay nearest to 1."""
+    mine = [row for row in rows if row["cell"] == usual["cell"]]
+    best = min(mine, key=lambda row: abs(np.log(max(row["before"]["mean"], 1e-300))))
+    if best is usual:
+        return []
+    return [f"The {called(usual['cell'])}'s comes nearest to 1 with {changed(best)}: {_share(best['before'])}."]
+
+
+def _killed(row: Row) -> str:
+    left = row["before"]["mean"]
+    steps = f", so that 1 % is left after {np.ceil(np.log(0.01) / np.log(left)):g} steps" if 0 < left < 1 else ""
+    return f"{called(row['cell'])} from randn·0.01: {_share(row['before'])}{steps}."
+
+
+def _through_training(cell: str, change: Estimate) -> str:
+    if change.low is None or change.high is None or change.low <= 0 <= change.high:
+        return f"No change found through training in the {called(cell)} ({amount(change, digits=2)})."
+    return f"Training {'raises' if change.mean > 0 else 'lowers'} the {called(cell)}'s by {amount(change, digits=2)}."
+
+
+def _whether_it_matters(foretells: Mapping[str, Any] | None) -> list[str]:
+    if foretells is None:
+        return []
+    over = f"over {foretells['conditions']} conditions (Spearman's ρ {number(foretells['rho'], 2)})"
+    if foretells["p"] >= 1 - LEVEL:
+        return [f"No relation found between the decay before training and what is learned, {over}."]
+    more = "more" if foretells["rho"] < 0 else "less"
+    return [f"The nearer to 1 the decay before training, the {more} is learned, {over}."]
+
+
+def _share(decay: Mapping[str, Any]) -> str:
+    return amount(Estimate(*(decay[name] for name in ("mean", "low", "high", "count"))), digits=2)
+
+
+def _surely_below_one(decay: Mapping[str, Any]) -> bool:
+    return decay["mean"] < 1 and (decay["high"] is None or decay["high"] < 1)
+
+
+# ---- pictures ----------------------------------------------------------------------------------------------------
+
+
+def figures(findings: Mapping[str, Any]) -> dict[str, Figure]:
+    """Curves over the distance, decay by condition, maps over training, decay beside accuracy."""
+    rows = findings["conditions"]
+    usual = [row for row in rows if not changed(row)]
+    shown: dict[str, Figure] = {}
+    if usual:
+        shown["Before and after training"] = _cells(usual, findings["steps"])
+        shown["The additive path"] = _paths(usual)
+    for name, factor in (("Initialisation", "init"), ("Forget bias", "forget_bias"), ("Depth", "num_layers")):
+        if figure := _factor(rows, factor):
+            shown[name] = figure
+    shown["Decay per step"] = _decays(rows)
+    for cell, found in findings["maps"].items():
+        shown[f"Through training: {called(cell)}"] = _through(found)
+    shown["What it foretells"] = _foretelling(rows)
+    return shown
+
+
+def _line(name: str, curve: Mapping[str, Sequence[float | None]]) -> plots.Line:
+    ends = {end: 10.0 ** np.array(curve[end], dtype=float) for end in ("median", "low", "high")}  # (T,) each
+    return plots.Line(name, None, ends["median"], ends["low"], ends["high"])
+
+
+def _cells(usual: Sequence[Row], steps: int) -> Figure:
+    parts = [
+        plots.Panel([_line(called(row["cell"]), row["curves"][moment]["h"]) for row in usual], title, _DISTANCE, _NORM,
+                    log_y=True)
+        for moment, title in (("before", "Before training"), ("after", f"After {steps:,} steps"))
+    ]  # fmt: skip
+    return Figure(plots.panels(parts), f"Torch's start, one layer. {_BAND}", "Gradient norm against distance by cell")
+
+
+def _paths(usual: Sequence[Row]) -> Figure:
+    parts = [
+        plots.Panel([_line(f"∂L/∂{state}", curve) for state, curve in row["curves"]["after"].items()],
+                    called(row["cell"]), _DISTANCE, "norm", log_y=True)
+        for row in usual
+    ]  # fmt: skip
+    text = f"After training: the gradient of what is shown (h) and, in an LSTM, of what is remembered (c). {_BAND}"
+    return Figure(plots.panels(parts, 3), text, "Gradient norms of h and c against distance")
+
+
+def _factor(rows: Sequence[Row], factor: str) -> Figure | None:
+    """The usual start beside what one factor changes, a panel for each cell."""
+    others = {"init": "torch", "forget_bias": None, "num_layers": 1}
+    del others[factor]
+    parts = []
+    for cell in dict.fromkeys(row["cell"] for row in rows):
+        mine = [
+            row for row in rows if row["cell"] == cell and all(row[name] == usual for name, usual in others.items())
+        ]
+        if len(mine) > 1:
+            lines = [_line(changed(row) or STARTS["torch"], row["curves"]["before"]["h"]) for row in mine]
+            parts.append(plots.Panel(lines, called(cell), _DISTANCE, _NORM, log_y=True))
+    if not parts:
+        return None
+    return Figure(plots.panels(parts, len(parts)), f"Before training. {_BAND}", f"Gradient norm by {factor}")
+
+
+def _decays(rows: Sequence[Row]) -> Figure:
+    chart = [(row["label"], *(row["before"][name] for name in ("mean", "low", "high", "values"))) for row in rows]
+    svg = plots.interval_chart(chart, xlabel="decay per step before training", reference=(1.0, "kept"))
+    text = "A dot for each seed; the bar is the 95 % bootstrap interval of the median."
+    return Figure(svg, text, "Decay per step of every condition")
+
+
+def _through(found: Mapping[str, Any]) -> Figure:
+    svg = plots.heat_map(found["log10"], rows=[f"step {step}" for step in found["steps"]], xlabel=_DISTANCE,
+                         label="log10 share")  # fmt: skip
+    text = "What is left of the gradient at the last step, as a power of ten; median over seeds."
+    return Figure(svg, text, "Gradient by distance and training step")
+
+
+def _foretelling(rows: Sequence[Row]) -> Figure:
+    lines = []
+    for cell in dict.fromkeys(row["cell"] for row in rows):
+        points = [(row["before"]["mean"], row["accuracy"]["mean"]) for row in rows
+                  if row["cell"] == cell and row["accuracy"]]  # fmt: skip
+        lines.append(plots.Line(called(cell), [x for x, _ in points], [y for _, y in points]))
+    svg = plots.scatter(lines, xlabel="decay per step before training", ylabel="accuracy after training")
+    text = "A point for each condition: median decay and mean accuracy over seeds; guessing gives 0.5."
+    return Figure(svg, text, "Accuracy against decay per step")
+
+
+def tables(findings: Mapping[str, Any]) -> dict[str, Table]:
+    """Every condition."""
+    rows = [[row["label"], _share(row["before"]), _share(row["after"]), _accuracy(row["accuracy"])]
+            for row in findings["conditions"]]  # fmt: skip
+    caption = (
+        f"Median with 95 % bootstrap interval over seeds; accuracy: mean with t-interval. T = {findings['length']}."
+    )
+    return {"Every condition": Table(["", "decay before", "decay after", "accuracy"], rows, caption)}
+
+
+def _accuracy(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "–"
+    return amount(Estimate(found["mean"], found["low"], found["high"], found["count"]), digits=3)
