@@ -58,6 +58,8 @@ def small(name: str) -> Small:
             return Small(lambda: toys.EchoTask.open(0, config), "words", [0, 1, 1, 0, 1], [0, 2], 1)
         case "forecasting":
             return _small_forecasting()
+        case "problem":
+            return _small_problem()
     raise NotImplementedError(f"the task {name!r} is in TASKS: give it a small() in tests/contracts/test_tasks.py")
 
 
@@ -73,6 +75,14 @@ def _small_forecasting() -> Small:
     config = ForecastingConfig(roles=Roles(target=("load",), time="time"), horizon=4, lookback=12)
     new = table.tail(48)
     return Small(lambda: Forecasting.open(table, config), table.head(5), new, table[["time"]], table, exports=True)
+
+
+def _small_problem() -> Small:
+    from gatelab.tasks.problems.config import ProblemConfig
+    from gatelab.tasks.problems.task import Problem
+
+    config = ProblemConfig(length=10, shortest=6, examples=128, held_out=32)
+    return Small(lambda: Problem.open("adding", config), "addng", [np.ones((5, 2))], [np.ones(5)], "adding")
 
 
 # Every task is opened and trained once; the tests look at what came of it.

@@ -6,5 +6,6 @@ TASKS = Registry(
     "task",
     {
         "forecasting": "gatelab.tasks.forecasting.task:Forecasting",
+        "problem": "gatelab.tasks.problems.task:Problem",
     },
 )
