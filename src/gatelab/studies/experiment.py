@@ -19,9 +19,10 @@ One file ``studies/questions/<name>.py`` with one class, and one line in ``studi
 
 **conditions** gives plain flat dictionaries of JSON values, the same keys in each, named in the field's terms
 (``cell``, ``hidden_size``, ``forget_bias``, ``length``). Everything that the result depends on is in there, but for
-the seed: a condition with its seed *is* the trial, and is known by it on disk. Use ``self.cells`` where the cell is a factor,
-and ``self.pick(quick=…, standard=…, full=…)`` for what the budget decides. Let a smaller budget's conditions be among
-the larger one's where you can: what was run for one is then not run again for the other. Two keys have a meaning:
+the seed: a condition with its seed *is* the trial, and is known by it on disk. Use ``self.cells`` where the cell is
+a factor, and ``self.pick(quick=…, standard=…, full=…)`` for what the budget decides. Let a smaller budget's conditions
+be among the larger one's where you can: what was run for one is then not run again for the other. Two keys have a
+meaning of their own:
 
 - ``"tune": {"learning_rate": [1e-2, 3e-3]}``: every combination is tried with seed 0, the one with the least ``score``
   (a measure of the validation part) is trained with all seeds. No condition is judged on the run it was chosen by.
@@ -29,12 +30,12 @@ the larger one's where you can: what was run for one is then not run again for t
 
 ``baselines`` gives conditions that no seed changes: run once, ``kind`` ``"baseline"`` in the table.
 
-**measured_by** is a plain function ``(trial, folder, beat) -> Measured``; it runs in a process of its own, with one thread,
-and must survive pickling. ``trial.configuration`` is the condition, ``trial.seed`` the seed: draw every number from
-``core.random.generator(trial.seed, "name")``. Call ``beat(epoch=3, epochs=20)`` now and then. ``measures`` are JSON
-values, nested or not; lists for curves. What findings need goes there, so that records alone (JSON lines under version
-control) give the same results again. A trial that raises a ``GatelabError`` is recorded as failed and reported so.
-``training_trial.train_on_task`` is the measure of most studies: it trains a cell on a task, and scores it.
+**measured_by** is a plain function ``(trial, folder, beat) -> Measured``; it runs in a process of its own, with one
+thread, and must survive pickling. ``trial.configuration`` is the condition, ``trial.seed`` the seed: draw every number
+from ``core.random.generator(trial.seed, "name")``. Call ``beat(epoch=3, epochs=20)`` now and then. ``measures`` are
+JSON values, nested or not; lists for curves. What findings need goes there, so that records alone (JSON lines under
+version control) give the same results again. A trial that raises a ``GatelabError`` is recorded as failed and reported
+so. ``training_trial.train_on_task`` is the measure of most studies: it trains a cell on a task, and scores it.
 
 **findings** gets a pandas table with a row for each finished trial: ``id``, ``kind``, ``label``, ``seed``, ``seconds``,
 the condition's entries and the measures, nested names joined by dots (``test.MSE``). ``statistics.estimate``,
@@ -183,7 +184,8 @@ class Experiment(Study):
         """All that ``results.json`` holds: the findings, the verdict, and how they came about."""
         table = self.table(records)
         failed = [record for record in records.values() if not record.ok]
-        findings = self.findings(table) if len(table) else {}
+        trained = any(record.ok and record.kind == "train" for record in records.values())
+        findings = self.findings(table) if trained else {}
         said = self.verdict(findings) if findings else ["No trial finished, so there is nothing to say."]
         said = [*said, *left_out([title(record) for record in failed if record.kind != "tune"])]
         return {
