@@ -58,6 +58,8 @@ def small(name: str) -> Small:
             return Small(lambda: toys.EchoTask.open(0, config), "words", [0, 1, 1, 0, 1], [0, 2], 1)
         case "forecasting":
             return _small_forecasting()
+        case "music":
+            return _small_music()
         case "problem":
             return _small_problem()
     raise NotImplementedError(f"the task {name!r} is in TASKS: give it a small() in tests/contracts/test_tasks.py")
@@ -75,6 +77,17 @@ def _small_forecasting() -> Small:
     config = ForecastingConfig(roles=Roles(target=("load",), time="time"), horizon=4, lookback=12)
     new = table.tail(48)
     return Small(lambda: Forecasting.open(table, config), table.head(5), new, table[["time"]], table, exports=True)
+
+
+def _small_music() -> Small:
+    from gatelab.tasks.music.config import MusicConfig
+    from gatelab.tasks.music.task import Music
+
+    rng = generator(0, "music")
+    scale = [48, 50, 52, 53, 55, 57, 59, 60]
+    pieces = [[[scale[at % 8], scale[(at + 2) % 8]] for at in range(start, start + length)]
+              for start, length in rng.integers((0, 6), (8, 14), (24, 2)).tolist()]  # fmt: skip
+    return Small(lambda: Music.open(pieces, MusicConfig()), [[[200]]], pieces[:2], [["C4"]], pieces)
 
 
 def _small_problem() -> Small:

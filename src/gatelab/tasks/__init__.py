@@ -6,6 +6,7 @@ TASKS = Registry(
     "task",
     {
         "forecasting": "gatelab.tasks.forecasting.task:Forecasting",
+        "music": "gatelab.tasks.music.task:Music",
         "problem": "gatelab.tasks.problems.task:Problem",
     },
 )

@@ -1,0 +1,224 @@
+"""Music as a task: what training, compare and the reports ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
+from hashlib import sha256
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_packed_sequence
+
+from gatelab.core.config import ModelConfig, TrainingConfig
+from gatelab.core.errors import DataError, InputError
+from gatelab.core.random import generator
+from gatelab.core.task import Evaluation, Loss, Part, Task
+from gatelab.tasks.music import baselines, figures, scores
+from gatelab.tasks.music.baselines import Guess, Pairs
+from gatelab.tasks.music.batches import RollBatch
+from gatelab.tasks.music.config import MusicConfig
+from gatelab.tasks.music.model import MusicNet, step_loss
+from gatelab.tasks.music.predict import predict_rolls
+from gatelab.tasks.music.rolls import KEYS, PARTS, Parts, read_pieces
+
+Array = np.ndarray
+_SCORED_AT_ONCE = 64
+
+
+class Music(Task):
+    """Which of 88 keys sound at the next step of a piece."""
+
+    name: ClassVar[str] = "music"
+    Config: ClassVar[type] = MusicConfig
+    metrics = scores.METRICS
+
+    def __init__(self, config: MusicConfig, log_odds: Array, notes: Sequence[str], data: str):
+        self.config, self.log_odds, self.notes, self._data = config, log_odds, list(notes), data
+        self.rolls: Parts = {part: [] for part in PARTS}
+
+    # ---- from data to task, and back ----------------------------------------------------------------------------
+
+    @classmethod
+    def open(cls, source: Any, config: MusicConfig) -> Music:
+        """Reads the pieces, takes their division or makes one, and counts how often each key sounds in training.
+
+        Raises:
+            InputError: no such file or data set.
+            DataError: no music, or too few pieces for three parts.
+        """
+        parts, notes = _divided(read_pieces(source), config)
+        parts = {part: [_with_start(roll, config) for roll in rolls] for part, rolls in parts.items()}
+        parts, dropped = _predictable(parts)
+        _need_pieces(parts, PARTS)
+        after = Pairs.of(parts["train"]).after  # (N, 88)
+        odds = baselines.log_odds(after.sum(axis=0, dtype=np.int64), len(after))  # (88,)
+        task = cls(config, odds, [*notes, *dropped, _counted(parts)], _digest(parts))
+        task.rolls = parts
+        return task
+
+    def reopen(self, source: Any, purpose: Literal["evaluate", "update"]) -> Music:
+        """The same task over other pieces.
+
+        ``evaluate`` takes the test part of a source that has parts, else all pieces; ``update`` its training and
+        validation parts, else nine tenths and the last tenth.
+        """
+        pieces = read_pieces(source)
+        if isinstance(pieces, dict):
+            kept = ("test",) if purpose == "evaluate" else ("train", "validation")
+            parts: Parts = {part: pieces[part] if part in kept else [] for part in PARTS}
+        elif purpose == "evaluate":
+            parts = {"train": [], "validation": [], "test": pieces}
+        else:
+            cut = len(pieces) - max(len(pieces) // 10, 1)
+            parts = {"train": pieces[:cut], "validation": pieces[cut:], "test": []}
+        parts = {part: [_with_start(roll, self.config) for roll in rolls] for part, rolls in parts.items()}
+        parts, dropped = _predictable(parts)
+        _need_pieces(parts, ("test",) if purpose == "evaluate" else ("train", "validation"))
+        task = Music(self.config, self.log_odds, [*dropped, _counted(parts)], _digest(parts))
+        task.rolls = parts
+        return task
+
+    def state(self) -> dict[str, Any]:
+        """Where the head starts, and a digest of the data: a run is tied to its data."""
+        return {"log_odds": self.log_odds.tolist(), "notes": self.notes, "data": self._data}
+
+    @classmethod
+    def restore(cls, config: MusicConfig, state: Mapping[str, Any]) -> Music:
+        """The task without data: able to ``build``, ``predict`` and ``reopen``."""
+        return cls(config, np.array(state["log_odds"]), state["notes"], state["data"])
+
+    def fingerprint(self) -> str:
+        """Which data this task is about."""
+        return self._data
+
+    # ---- what the training loop needs ---------------------------------------------------------------------------
+
+    def training_defaults(self) -> TrainingConfig:
+        """Settings with which recurrent networks of 20,000 to a million parameters learn chorales and folk tunes."""
+        return TrainingConfig(epochs=200, batch_size=16, learning_rate=3e-3, patience=30)
+
+    def build(self, model: ModelConfig) -> MusicNet:
+        """An encoder as ``model`` says, with a head of 88 keys."""
+        return MusicNet(model, self.log_odds)
+
+    def batches(
+        self, part: Part, batch_size: int, rng: np.random.Generator | None = None, start: int = 0
+    ) -> Iterator[RollBatch]:
+        """Batches of whole pieces."""
+        rolls = self.rolls[part]
+        order = np.arange(len(rolls)) if rng is None else rng.permutation(len(rolls))  # (N,)
+        for first in range(start * batch_size, len(rolls), batch_size):
+            yield RollBatch.of([rolls[at] for at in order[first : first + batch_size]])
+
+    def count(self, part: Part, batch_size: int) -> int:
+        """Batches in a part."""
+        return -(-len(self.rolls[part]) // batch_size)
+
+    def loss(self, model: Any, batch: RollBatch, state: Any = None) -> Loss:
+        """Mean negative log-likelihood of a step, in nats; every piece begins with an empty state."""
+        found = step_loss(model(batch).data, batch.truth)  # (N,)
+        return Loss(found.mean(), len(found))
+
+    # ---- what compare and the reports need ----------------------------------------------------------------------
+
+    def evaluate(self, model: Any, part: Part) -> Evaluation:
+        """All metrics over the steps of a part."""
+        logits = np.concatenate(self.log_odds_of(model, self.rolls[part]))  # (N, 88)
+        return self._score(logits, part)
+
+    @torch.no_grad()
+    def log_odds_of(self, model: Any, rolls: Sequence[Array]) -> list[Array]:
+        """Log-odds ``(T, 88)``, float64, of what follows each of the first T steps of rolls ``(T + 1, 88)``."""
+        device, training = next(model.parameters()).device, model.training
+        model.eval()
+        found: list[Array] = []
+        for first in range(0, len(rolls), _SCORED_AT_ONCE):
+            batch = RollBatch.of(rolls[first : first + _SCORED_AT_ONCE])
+            padded, lengths = pad_packed_sequence(model(batch.to(device)))  # (T, B, 88), (B,)
+            values = padded.cpu().double().numpy()  # (T, B, 88)
+            found += [values[:length, item] for item, length in enumerate(lengths.tolist())]
+        model.train(training)
+        return found
+
+    def _score(self, logits: Array, part: Part) -> Evaluation:
+        shown = min(len(self.rolls[part][0]) - 1, figures.SHOWN)
+        return scores.score(logits, Pairs.of(self.rolls[part]).after, shown)
+
+    def baselines(self) -> Mapping[str, Callable[[Part], Evaluation]]:
+        """Chance; and, where there is a training part, note frequencies, a Markov chain a key, logistic regression."""
+        makers: dict[str, Callable[[], Guess]] = {"chance": lambda: baselines.chance}
+        if self.rolls["train"]:
+            train, validation = Pairs.of(self.rolls["train"]), Pairs.of(self.rolls["validation"])
+            makers["note frequencies"] = lambda: baselines.frequencies(train)
+            makers["note goes on"] = lambda: baselines.persistence(train)
+            makers["logistic regression"] = lambda: baselines.logistic(train, validation)
+        # Fitted once, however many parts are evaluated.
+        return {name: partial(self._evaluate_baseline, cache(make)) for name, make in makers.items()}
+
+    def _evaluate_baseline(self, make: Callable[[], Guess], part: Part) -> Evaluation:
+        return self._score(make()(Pairs.of(self.rolls[part]).before), part)
+
+    def sections(self, results: Mapping[str, Sequence[Evaluation]]) -> Sequence[Any]:
+        """What was expected beside what was played, and how hard each key is."""
+        return figures.sections(results, list(self.baselines()), self.metrics[0])
+
+    # ---- use ----------------------------------------------------------------------------------------------------
+
+    def predict(self, model: Any, source: Any, *, future: Any = None) -> Any:
+        """A probability for each key at each next step: see ``predict_rolls``."""
+        if future is not None:
+            raise InputError("nothing is known ahead of music", got=future, fix="leave --future out")
+        return predict_rolls(self, model, source)
+
+
+def _divided(pieces: Parts | list[Array], config: MusicConfig) -> tuple[Parts, list[str]]:
+    """Parts, and what was decided."""
+    if isinstance(pieces, dict):
+        return pieces, ["parts: as the data divides itself"]
+    order = generator(0, "music", "parts").permutation(len(pieces))  # (N,)
+    _, *held_out = (max(round(share / sum(config.split) * len(pieces)), 1) for share in config.split)
+    chosen = np.split(order, [len(pieces) - sum(held_out), len(pieces) - held_out[-1]])
+    shares = " : ".join(f"{share:g}" for share in config.split)
+    parts: Parts = {part: [pieces[at] for at in sorted(which)] for part, which in zip(PARTS, chosen, strict=True)}
+    return parts, [f"parts: pieces drawn at random, {shares}, always the same"]
+
+
+def _with_start(roll: Array, config: MusicConfig) -> Array:
+    """The roll, with a silent step before it where the first is to be predicted too."""
+    return np.pad(roll, ((int(config.first_step), 0), (0, 0)))
+
+
+def _predictable(parts: Parts) -> tuple[Parts, list[str]]:
+    """Pieces in which there is something to predict, and what was left out."""
+    kept: Parts = {part: [roll for roll in rolls if len(roll) > 1] for part, rolls in parts.items()}
+    dropped = sum(len(parts[part]) - len(kept[part]) for part in PARTS)
+    return kept, [f"{dropped} pieces of one step left out: nothing follows"] if dropped else []
+
+
+def _need_pieces(parts: Parts, needed: Sequence[Part]) -> None:
+    empty = [part for part in needed if not parts[part]]
+    if empty:
+        raise DataError(
+            f"there are too few pieces: none for the {empty[0]} part",
+            expected="at least one piece of two steps or more in each part",
+            got=_counted(parts),
+            fix="give more pieces, or other shares with --split",
+        )
+
+
+def _counted(parts: Parts) -> str:
+    counts = [f"{len(rolls):,} {part} ({sum(len(roll) - 1 for roll in rolls):,} steps predicted)"
+              for part, rolls in parts.items() if rolls]  # fmt: skip
+    return f"pieces of {KEYS} keys: {', '.join(counts) or 'none'}"
+
+
+def _digest(parts: Parts) -> str:
+    """Thirty-two hexadecimal digits that tell these pieces from others."""
+    hasher = sha256()
+    for part, rolls in parts.items():
+        hasher.update(f"{part} {[len(roll) for roll in rolls]}".encode())
+        for roll in rolls:
+            hasher.update(np.ascontiguousarray(roll).tobytes())
+    return hasher.hexdigest()[:32]
