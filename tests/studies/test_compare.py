@@ -202,7 +202,7 @@ def test_a_cell_that_always_fails_is_reported_and_the_others_compared(tmp_path, 
         if record.label == "rnn" and record.kind == "train":
             store.write(dataclasses.replace(record, status="failed", message="NaN", measures={}))
     again = adding(out=tmp_path)
-    assert "2 trials did not finish and are left out: rnn, seed 1, rnn, seed 2." in again.verdict
+    assert "2 trials did not finish and are left out: rnn, seed 1; rnn, seed 2." in again.verdict
     assert again.results["best"]["cell"] == "gru"
     assert "What did not finish" in again.report.read_text()
     assert "RNN (2 failed)" in str(again)

@@ -77,7 +77,7 @@ def test_one_seed_claims_nothing():
 
 def test_what_failed_is_said():
     text = verdict(MAE, {"rnn": {}, "gru": around(1.4)}, {}, ["rnn, seed 1", "rnn, seed 2"])
-    assert "2 trials did not finish and are left out: rnn, seed 1, rnn, seed 2." in text
+    assert "2 trials did not finish and are left out: rnn, seed 1; rnn, seed 2." in text
     assert verdict(MAE, {"gru": {}}, {}, ["gru, seed 1"]).startswith("No cell finished a single trial")
 
 

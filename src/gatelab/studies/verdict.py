@@ -13,6 +13,8 @@ from gatelab.studies.statistics import Difference, Estimate, Values
 
 SMALL_PERCENT = 1.0
 """A difference below this is called small, however sure it is."""
+NAMED = 6
+"""Failed trials that are named one by one."""
 _NOTHING = "No cell finished a single trial, so there is nothing to compare."
 
 
@@ -156,11 +158,14 @@ def listed(words: Sequence[str]) -> str:
 
 
 def left_out(failed: Sequence[str]) -> list[str]:
-    """A sentence about trials that did not finish; none where all did."""
+    """A sentence about trials that did not finish, the first few by name; none where all did."""
     if not failed:
         return []
-    return [f"{len(failed)} {'trial' if len(failed) == 1 else 'trials'} did not finish and "
-            f"{'is' if len(failed) == 1 else 'are'} left out: {', '.join(failed)}."]  # fmt: skip
+    one, more = len(failed) == 1, len(failed) - NAMED
+    names = "; ".join(failed[:NAMED]) + (f"; and {more} more" if more > 0 else "")
+    return [
+        f"{len(failed)} {'trial' if one else 'trials'} did not finish and {'is' if one else 'are'} left out: {names}."
+    ]
 
 
 def _agrees(standing: Standing, carried: Carried) -> bool:

@@ -10,25 +10,22 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from gatelab.studies.statistics import bootstrap, described, estimate, pairwise
-
-VARIED = ("init", "forget_bias", "num_layers")
-LARGE = 0.01
-"""Share of the gradient at the last step that counts as still there."""
+from gatelab.studies.experiment import values
+from gatelab.studies.statistics import Difference, bootstrap, described, estimate, pairwise
 
 
 def summarise(table: pd.DataFrame) -> dict[str, Any]:
-    """All findings; ``table`` has ``profiles`` and ``accuracy`` beside the conditions."""
+    """All findings; ``table`` has ``profiles`` and ``test.accuracy`` beside the conditions."""
     table = table.assign(
         before=[decay(taken[0]["h"]) for taken in table["profiles"]],
         after=[decay(taken[-1]["h"]) for taken in table["profiles"]],
     )
     rows = [_condition(rows) for _, rows in table.groupby("label", sort=False)]
-    usual = table[(table["init"] == "torch") & table["forget_bias"].isna() & (table["num_layers"] == 1)]
+    usual = table[(table["init"] == "torch") & (table["num_layers"] == 1)]
     by_cell = {str(cell): rows for cell, rows in usual.groupby("cell", sort=False)}
     return {
         "length": int(table["length"].iloc[0]),
-        "steps": int(table["steps"].iloc[0]),
+        "steps": int(table["profiles"].iloc[0][-1]["step"]),
         "conditions": rows,
         "differences": {moment: [asdict(gap) | {"found": gap.found} for gap in _gaps(by_cell, moment)]
                         for moment in ("before", "after")},
@@ -52,8 +49,9 @@ def _condition(rows: pd.DataFrame) -> dict[str, Any]:
     return {
         "label": first["label"],
         "cell": first["cell"],
-        **{name: None if pd.isna(first[name]) else first[name] for name in VARIED},
-        "accuracy": described(dict(zip(rows["seed"], rows["accuracy"], strict=True))),
+        "init": first["init"],
+        "num_layers": int(first["num_layers"]),
+        "accuracy": described(values(rows, "test.accuracy")),
         "before": _decays(rows["before"]),
         "after": _decays(rows["after"]),
         "curves": {moment: {state: _curve([found[at][state] for found in taken])
@@ -62,8 +60,8 @@ def _condition(rows: pd.DataFrame) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _decays(values: pd.Series) -> dict[str, Any]:
-    return {**asdict(bootstrap(list(values))), "values": list(values)}
+def _decays(decays: pd.Series) -> dict[str, Any]:
+    return {**asdict(bootstrap(list(decays))), "values": list(decays)}
 
 
 def _curve(profiles: Sequence[Sequence[float | None]]) -> dict[str, list[float]]:
@@ -74,8 +72,8 @@ def _curve(profiles: Sequence[Sequence[float | None]]) -> dict[str, list[float]]
             for name, reduce in (("median", np.median), ("low", np.min), ("high", np.max))}  # fmt: skip
 
 
-def _gaps(by_cell: dict[str, pd.DataFrame], moment: str) -> list[Any]:
-    return pairwise({cell: dict(zip(rows["seed"], rows[moment], strict=True)) for cell, rows in by_cell.items()})
+def _gaps(by_cell: dict[str, pd.DataFrame], moment: str) -> list[Difference]:
+    return pairwise({cell: values(rows, moment) for cell, rows in by_cell.items()})
 
 
 def _map(taken: pd.Series) -> dict[str, Any]:

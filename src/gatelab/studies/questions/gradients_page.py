@@ -19,6 +19,11 @@ STARTS = {
     "small_normal": "randn·0.01",
     "small_normal:0.3": "randn·0.3",
 }
+_VARIED = {
+    "Initialisation": lambda row: row["init"] != "torch" and "forget_bias" not in row["init"],
+    "Forget bias": lambda row: "forget_bias" in row["init"],
+    "Depth": lambda row: row["num_layers"] > 1,
+}
 _DISTANCE, _NORM = "distance T − k, steps", "‖∂L/∂h‖"
 _BAND = "Median over seeds, with the range from the least to the greatest."
 
@@ -30,8 +35,9 @@ def label(condition: Mapping[str, Any]) -> str:
 
 def changed(condition: Mapping[str, Any]) -> str:
     """What is not as usual; empty at the usual start."""
-    parts = [] if condition["init"] == "torch" else [STARTS.get(condition["init"], condition["init"])]
-    parts += [] if condition["forget_bias"] is None else [f"forget bias {condition['forget_bias']:g}"]
+    start, _, bias = condition["init"].partition("+forget_bias:")
+    parts = [] if start == "torch" else [STARTS.get(start, start)]
+    parts += [f"forget bias {bias}"] if bias else []
     parts += [] if condition["num_layers"] == 1 else [f"{condition['num_layers']} layers"]
     return ", ".join(parts)
 
@@ -40,51 +46,76 @@ def changed(condition: Mapping[str, Any]) -> str:
 
 
 def verdict(findings: Mapping[str, Any]) -> list[str]:
-    """What vanishes, in which cell least, what helps, and whether it matters."""
+    """What vanishes, in which cell least, what helps, what training does, and whether it matters."""
     rows = findings["conditions"]
     usual = [row for row in rows if not changed(row)]
-    said = [*_at_the_start(usual), *_beside(findings["differences"]["before"])]
-    said += [sentence for row in usual for sentence in _nearest_to_one(row, rows)]
-    said += [_killed(row) for row in rows if row["init"] == "small_normal"]
-    said += [_through_training(cell, Estimate(**change)) for cell, change in findings["changes"].items()]
-    return said + _whether_it_matters(findings["foretells"]) or ["Nothing can be said of the conditions that finished."]
+    return [
+        *_at_the_start(usual),
+        *_beside(findings["differences"]["before"]),
+        *_nearest_to_one(rows),
+        *_killed([row for row in rows if row["init"] == "small_normal"]),
+        *_through_training({cell: Estimate(**change) for cell, change in findings["changes"].items()}),
+        *_whether_it_matters(findings["foretells"]),
+        *_too_few([row["before"] for row in rows]),
+    ]
 
 
 def _at_the_start(usual: Sequence[Row]) -> list[str]:
     if not usual:
-        return []
-    each = listed([f"{called(row['cell'])} {_share(row['before'])}" for row in usual])
+        return ["No trial at the usual start finished."]
+    each = listed([f"{row['before']['mean']:.0%} in the {called(row['cell'])}" for row in usual])
     vanishing = [called(row["cell"]) for row in usual if _surely_below_one(row["before"])]
     if len(vanishing) == len(usual):
-        return [f"At torch's start the gradient vanishes in every cell; what a step back leaves of it: {each}."]
-    fate = f"the gradient vanishes in {listed(vanishing)} only" if vanishing else "no cell's gradient surely vanishes"
-    return [f"At torch's start {fate}; what a step back leaves of it: {each}."]
+        fate = "the gradient vanishes" + (" in every cell" if len(usual) > 1 else "")
+    else:
+        fate = f"the gradient vanishes in the {listed(vanishing)} only" if vanishing else "the gradient is kept"
+    bounds = listed([f"{called(row['cell'])} {_share(row['before'])}" for row in usual])
+    return [f"At torch's start {fate}: of what is there at a step, one step back keeps {each}.",
+            f"Decay per step: {bounds}."]  # fmt: skip
 
 
 def _beside(differences: Sequence[Mapping[str, Any]]) -> list[str]:
-    same = [f"{called(gap['a'])} and {called(gap['b'])}" for gap in differences if not gap["found"]]
-    return [f"No difference found there between {listed(same)}."] if same else []
+    said = []
+    for gap in differences:
+        a, b = called(gap["a"]), called(gap["b"])
+        if not gap["found"]:
+            said.append(f"no difference found between {a} and {b}")
+        else:
+            more, less = (a, b) if gap["units"]["mean"] > 0 else (b, a)
+            said.append(f"the {more} keeps more than the {less}")
+    return [f"Beside each other: {'; '.join(said)}."] if said else []
 
 
-def _nearest_to_one(usual: Row, rows: Sequence[Row]) -> list[str]:
-    """What brings a cell's decay nearest to 1."""
-    mine = [row for row in rows if row["cell"] == usual["cell"]]
-    best = min(mine, key=lambda row: abs(np.log(max(row["before"]["mean"], 1e-300))))
-    if best is usual:
-        return []
-    return [f"The {called(usual['cell'])}'s comes nearest to 1 with {changed(best)}: {_share(best['before'])}."]
+def _nearest_to_one(rows: Sequence[Row]) -> list[str]:
+    """What brings each cell's decay nearest to 1."""
+    best = []
+    for cell in dict.fromkeys(row["cell"] for row in rows):
+        nearest = min((row for row in rows if row["cell"] == cell), key=lambda row: _off(row["before"]["mean"]))
+        best.append(f"{called(cell)} with {changed(nearest) or STARTS['torch']}, {_share(nearest['before'])}")
+    return [f"Nearest to 1 come: {'; '.join(best)}."]
 
 
-def _killed(row: Row) -> str:
-    left = row["before"]["mean"]
-    steps = f", so that 1 % is left after {np.ceil(np.log(0.01) / np.log(left)):g} steps" if 0 < left < 1 else ""
-    return f"{called(row['cell'])} from randn·0.01: {_share(row['before'])}{steps}."
+def _killed(rows: Sequence[Row]) -> list[str]:
+    """What the small random start of many courses leaves."""
+    left = []
+    for row in rows:
+        decay = row["before"]["mean"]
+        if 0 < decay < 1:
+            steps = int(np.ceil(np.log(0.01) / np.log(decay)))
+            left.append(f"{steps} {'step' if steps == 1 else 'steps'} in the {called(row['cell'])}")
+    return [f"From {STARTS['small_normal']} not 1 % is left after {listed(left)}."] if left else []
 
 
-def _through_training(cell: str, change: Estimate) -> str:
-    if change.low is None or change.high is None or change.low <= 0 <= change.high:
-        return f"No change found through training in the {called(cell)} ({amount(change, digits=2)})."
-    return f"Training {'raises' if change.mean > 0 else 'lowers'} the {called(cell)}'s by {amount(change, digits=2)}."
+def _through_training(changes: Mapping[str, Estimate]) -> list[str]:
+    said = []
+    for cell, change in changes.items():
+        if change.low is None or change.high is None or change.low <= 0 <= change.high:
+            said.append(f"no change found in the {called(cell)}, {amount(change, digits=2)}")
+        else:
+            said.append(
+                f"the {called(cell)}'s decay {'rises' if change.mean > 0 else 'falls'} by {amount(change, digits=2)}"
+            )
+    return [f"Through training: {'; '.join(said)}."] if said else []
 
 
 def _whether_it_matters(foretells: Mapping[str, Any] | None) -> list[str]:
@@ -97,8 +128,17 @@ def _whether_it_matters(foretells: Mapping[str, Any] | None) -> list[str]:
     return [f"The nearer to 1 the decay before training, the {more} is learned, {over}."]
 
 
+def _too_few(decays: Sequence[Mapping[str, Any]]) -> list[str]:
+    few = any(decay["low"] is None for decay in decays)
+    return ["With fewer than three seeds no interval can be given: what is said may be luck."] if few else []
+
+
+def _off(decay: float) -> float:
+    return abs(float(np.log(max(decay, 1e-300))))
+
+
 def _share(decay: Mapping[str, Any]) -> str:
-    return amount(Estimate(*(decay[name] for name in ("mean", "low", "high", "count"))), digits=2)
+    return amount(Estimate(*(decay[name] for name in ("mean", "low", "high", "count"))), digits=3)
 
 
 def _surely_below_one(decay: Mapping[str, Any]) -> bool:
@@ -116,8 +156,8 @@ def figures(findings: Mapping[str, Any]) -> dict[str, Figure]:
     if usual:
         shown["Before and after training"] = _cells(usual, findings["steps"])
         shown["The additive path"] = _paths(usual)
-    for name, factor in (("Initialisation", "init"), ("Forget bias", "forget_bias"), ("Depth", "num_layers")):
-        if figure := _factor(rows, factor):
+    for name, varied in _VARIED.items():
+        if figure := _factor([row for row in rows if varied(row) or not changed(row)], name):
             shown[name] = figure
     shown["Decay per step"] = _decays(rows)
     for cell, found in findings["maps"].items():
@@ -150,21 +190,17 @@ def _paths(usual: Sequence[Row]) -> Figure:
     return Figure(plots.panels(parts, 3), text, "Gradient norms of h and c against distance")
 
 
-def _factor(rows: Sequence[Row], factor: str) -> Figure | None:
-    """The usual start beside what one factor changes, a panel for each cell."""
-    others = {"init": "torch", "forget_bias": None, "num_layers": 1}
-    del others[factor]
+def _factor(rows: Sequence[Row], name: str) -> Figure | None:
+    """The usual start beside what one factor changes, a panel for each cell that has it."""
     parts = []
     for cell in dict.fromkeys(row["cell"] for row in rows):
-        mine = [
-            row for row in rows if row["cell"] == cell and all(row[name] == usual for name, usual in others.items())
-        ]
+        mine = [row for row in rows if row["cell"] == cell]
         if len(mine) > 1:
             lines = [_line(changed(row) or STARTS["torch"], row["curves"]["before"]["h"]) for row in mine]
             parts.append(plots.Panel(lines, called(cell), _DISTANCE, _NORM, log_y=True))
     if not parts:
         return None
-    return Figure(plots.panels(parts, len(parts)), f"Before training. {_BAND}", f"Gradient norm by {factor}")
+    return Figure(plots.panels(parts, len(parts)), f"Before training. {_BAND}", f"Gradient norm by {name.lower()}")
 
 
 def _decays(rows: Sequence[Row]) -> Figure:

@@ -1,0 +1,178 @@
+"""What the study of music shows and says, from its findings alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from gatelab.core.task import Metric
+from gatelab.report import plots
+from gatelab.report.page import Figure, Table
+from gatelab.report.text import duration, number
+from gatelab.studies.standing import Standing
+from gatelab.studies.statistics import Estimate, against
+from gatelab.studies.verdict import among_cells, amount, beside_baseline, called, listed
+
+Group = Mapping[str, Any]
+NLL = Metric("NLL", unit="nats/step")
+TITLES = {"jsb_chorales": "JSB chorales", "nottingham_pianoroll": "Nottingham"}
+
+
+class Published(NamedTuple):
+    """Test NLL as a paper has it."""
+
+    source: str
+    values: Mapping[str, float]
+    """By cell."""
+
+
+PUBLISHED: Mapping[tuple[str, int], Published] = {
+    ("jsb_chorales", 20_000): Published("Chung et al. 2014", {"rnn": 9.10, "gru": 8.54, "lstm": 8.67}),
+    ("jsb_chorales", 300_000): Published("Bai et al. 2018", {"rnn": 8.91, "gru": 8.43, "lstm": 8.45}),
+    ("nottingham_pianoroll", 300_000): Published("Bai et al. 2018", {"rnn": 4.05, "gru": 3.46, "lstm": 3.29}),
+}
+
+
+def titled(group: Group) -> str:
+    """The data and the budget of a group."""
+    return f"{TITLES[group['source']]}, {group['parameters']:,} parameters"
+
+
+# ---- words -------------------------------------------------------------------------------------------------------
+
+
+def verdict(findings: Mapping[str, Any]) -> list[str]:
+    """A headline; then each group: who is best, beside the baselines, beside what was published."""
+    said = [_headline(findings)]
+    for group in findings["groups"]:
+        standing = _standing(group, findings["baselines"].get(group["source"], {}))
+        beside = f" {beside_baseline(standing)}" if standing.baseline is not None else ""
+        said.append(f"{titled(group)}: {among_cells(standing)}{beside}{_beside_published(group)}")
+    return said
+
+
+def _headline(findings: Mapping[str, Any]) -> str:
+    """Who leads where, in one sentence."""
+    parts = []
+    for group in findings["groups"]:
+        standing = _standing(group, {})
+        leaders = listed([called(cell) for cell in [standing.leader, *standing.tied]])
+        together = "no difference found between " if standing.tied else ""
+        parts.append(f"{titled(group)}: {together}{leaders} ({number(standing.means[standing.leader].mean, 3)})")
+    return f"The least NLL on the test part, in nats a step: {'; '.join(parts)}."
+
+
+def _values(group: Group) -> dict[str, dict[int, float]]:
+    """Test NLL by seed of each cell that finished one."""
+    return {cell: {int(seed): value for seed, value in found["test"]["values"].items()}
+            for cell, found in group["cells"].items() if found["test"]}  # fmt: skip
+
+
+def _standing(group: Group, baselines: Mapping[str, float]) -> Standing:
+    return Standing.of(NLL, _values(group), baselines)
+
+
+def _beside_published(group: Group) -> str:
+    """Which cells reach less than was published, surely, and which do not."""
+    published = PUBLISHED.get((group["source"], group["parameters"]))
+    if published is None:
+        return ""
+    cells = {cell: by_seed for cell, by_seed in _values(group).items() if cell in published.values}
+    gaps = {cell: against({cell: by_seed}, published.source, published.values[cell])[0]
+            for cell, by_seed in cells.items()}  # fmt: skip
+    words = []
+    for word, belongs in (("below", lambda gap: gap.units.mean < 0), ("above", lambda gap: gap.units.mean >= 0)):
+        sure = [f"{called(cell)} ({number(published.values[cell])})"
+                for cell, gap in gaps.items() if gap.found and belongs(gap)]  # fmt: skip
+        words += [f"surely {word} what {published.source} report: {listed(sure)}"] if sure else []
+    open_ = [called(cell) for cell, gap in gaps.items() if not gap.found]
+    words += [f"no difference found from {published.source}: {listed(open_)}"] if open_ else []
+    return f" Over seeds, {'; '.join(words)}." if words else ""
+
+
+# ---- pictures ----------------------------------------------------------------------------------------------------
+
+
+def figures(findings: Mapping[str, Any]) -> dict[str, Figure]:
+    """For each set of data, everything beside everything; and how the networks learned."""
+    shown = {f"{TITLES[source]}: NLL": _beside(findings, source) for source in _sources(findings)}
+    return shown | {f"{titled(group)}: learning": _learning(group) for group in findings["groups"]}
+
+
+def _sources(findings: Mapping[str, Any]) -> list[str]:
+    return list(dict.fromkeys(group["source"] for group in findings["groups"]))
+
+
+def _of(findings: Mapping[str, Any], source: str) -> Iterator[Group]:
+    return (group for group in findings["groups"] if group["source"] == source)
+
+
+def _beside(findings: Mapping[str, Any], source: str) -> Figure:
+    rows: list[tuple[str, Any, Any, Any, Any]] = []
+    for group in _of(findings, source):
+        size = f"{group['parameters']:,}"
+        for cell, found in group["cells"].items():
+            if found["test"]:
+                test = found["test"]
+                points = list(test["values"].values())
+                rows.append((f"{called(cell)}, {size}", test["mean"], test["low"], test["high"], points))
+        if published := PUBLISHED.get((source, group["parameters"])):
+            rows += [(f"{called(cell)}, {size}, {published.source}", value, None, None, ())
+                     for cell, value in published.values.items()]  # fmt: skip
+    simple = findings["baselines"].get(source, {})
+    rows += [(name, value, None, None, ()) for name, value in simple.items() if name != "chance"]
+    chance = f" Chance, {number(simple['chance'])}, is not drawn." if "chance" in simple else ""
+    caption = (
+        f"A dot for each seed, the mean and its 95 % interval. Baselines and published figures are single.{chance}"
+    )
+    svg = plots.interval_chart(rows, xlabel="test NLL, nats/step")
+    return Figure(svg, caption, f"Test NLL on {TITLES[source]}")
+
+
+def _learning(group: Group) -> Figure:
+    parts = [
+        plots.Panel([plots.Line(called(cell), range(1, len(found["curve"][part]) + 1), found["curve"][part])
+                     for cell, found in group["cells"].items()], part, "epoch", "NLL, nats/step")
+        for part in ("train", "validation")
+    ]  # fmt: skip
+    return Figure(plots.panels(parts), "Mean over seeds.", f"Learning curves on {titled(group)}")
+
+
+# ---- tables ------------------------------------------------------------------------------------------------------
+
+
+def tables(findings: Mapping[str, Any]) -> dict[str, Table]:
+    """Cells, baselines and published figures, a table for each set of data."""
+    return {TITLES[source]: _table(findings, source) for source in _sources(findings)}
+
+
+def _table(findings: Mapping[str, Any], source: str) -> Table:
+    columns = ["", "parameters", "units", "test NLL", "validation NLL", "published", "chosen", "a training"]
+    rows = [_row(group, cell, found) for group in _of(findings, source) for cell, found in group["cells"].items()]
+    simple = findings["baselines"].get(source, {})
+    rows += [[name, "", "", number(value), "", "", "", ""] for name, value in simple.items()]
+    papers = {PUBLISHED[key].source: key[1] for key in PUBLISHED if key[0] == source}
+    cited = listed([f"{paper} at about {size:,} parameters" for paper, size in papers.items()])
+    caption = f"Mean over seeds with its 95 % interval, nats a step; less is better. Published: {cited}."
+    return Table(columns, rows, caption)
+
+
+def _row(group: Group, cell: str, found: Mapping[str, Any]) -> list[str]:
+    published = PUBLISHED.get((group["source"], group["parameters"]))
+    chosen = found["chosen"]
+    return [
+        called(cell),
+        f"{found['parameters']:,}",
+        str(found["hidden_size"]),
+        _amount(found["test"]),
+        _amount(found["validation"]),
+        number(published.values[cell]) if published and cell in published.values else "",
+        f"rate {chosen['learning_rate']:g}, recurrent dropout {chosen['recurrent_dropout']:g}",
+        duration(found["seconds"]),
+    ]
+
+
+def _amount(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "–"
+    return amount(Estimate(found["mean"], found["low"], found["high"], found["count"]))
