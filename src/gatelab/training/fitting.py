@@ -15,6 +15,7 @@ from gatelab.core.files import free_bytes, writable_folder
 from gatelab.core.random import integer_seed
 from gatelab.core.task import Task
 from gatelab.training import checkpoints, devices, tensors
+from gatelab.training.denormals import flush_denormals
 from gatelab.training.events import Event, Listener, Warned
 from gatelab.training.learner import Learner, parameter_count
 from gatelab.training.loop import Trainer
@@ -84,7 +85,7 @@ def fit(
         for listener in (*listeners, *board):
             listener(event)
 
-    with use_threads(training.threads), devices.own_streams(device):
+    with use_threads(training.threads), flush_denormals(), devices.own_streams(device):
         devices.seed_torch(device, integer_seed(seed, "init"))
         network = _initial(task.build(model), initial)
         run = _run_in(Path(folder), task, model, training, seed, network, initial, resume, emit)
