@@ -214,8 +214,8 @@ def show_beside_the_lstm():
         print(f"   {label:<13}" + "".join(f"{row[t - 1]:8.3f}" for t in (1, 2, 5, 10, 50, 100)))
     say(
         f"The LSTM keeps all and writes all (i = f = 1): after 100 steps it says {lstm[-1]:.0f}. The GRU's z divides "
-        f"the unit between old and new, so its state is an average of values in (−1, 1): it ends at {gru[-1]:.3f}. A GRU "
-        "that counts must do it in another way, in the pattern of several units."
+        f"the unit between old and new, so its state is an average of values in (−1, 1) and ends at {gru[-1]:.3f}. "
+        "A GRU that counts must do it in another way, in the pattern of several units."
     )
 
 
@@ -267,9 +267,7 @@ def trained(name, seed, H, steps=500, B=64):
 
 def show_training():
     """The GRU beside the RNN on the marked value, three seeds; then its gates at the mark and elsewhere."""
-    print(
-        "\n4. TRAINED: say the marked value after 12 steps (Adam, learning rate 0.01, 500 batches of 64, seeds 0, 1, 2)\n"
-    )
+    print("\n4. TRAINED: say the marked value after 12 steps (Adam at 0.01, 500 batches of 64, seeds 0, 1, 2)\n")
     sizes = {"rnn": 15, "gru": 8}
     _, y, _ = marked_values(generator(SEED, "test"), 1000)
     print(f"   {'always the mean':<36} mean squared error {((y - y.mean()) ** 2).mean():.4f}")
