@@ -97,7 +97,8 @@ def test_an_idx_file_says_its_own_shape(tmp_path, shape):
 @pytest.mark.parametrize(
     "content",
     [b"plain", gzip.compress(b""), gzip.compress(b"\0\0\x08"), gzip.compress(b"\0\0\x08\0"),
-     gzip.compress(idx((4,), 9)), gzip.compress(idx((4, 2), missing=1)), gzip.compress(idx((4,))[:6]), gzip.compress(idx((4, 2)))[:-9]],
+     gzip.compress(idx((4,), 9)), gzip.compress(idx((4, 2), missing=1)),
+     gzip.compress(idx((4,))[:6]), gzip.compress(idx((4, 2)))[:-9]],
 )  # fmt: skip
 def test_anything_else_is_refused(tmp_path, content):
     (tmp_path / "file").write_bytes(content)
