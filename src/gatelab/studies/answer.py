@@ -84,6 +84,7 @@ def study(
     cells: str | Iterable[str] | None = None,
     jobs: int | None = None,
     out: str | Path | None = None,
+    backend: str = "loky",
     retry: bool = False,
     quiet: bool = True,
     command: str = "",
@@ -100,6 +101,7 @@ def study(
         cells: names, or one string with commas; none: those of the study.
         jobs: trials at a time; none: one for each physical core.
         out: folder of the study; none: ``runs/study-NAME``.
+        backend: joblib backend, ``"loky"`` for processes on this machine.
         retry: run trials once more that failed or hung before.
         quiet: show no progress.
         command: how to repeat this, for the report.
@@ -111,7 +113,8 @@ def study(
     chosen = cells.split(",") if isinstance(cells, str) else cells
     asked = QUESTIONS[name](budget, seeds, chosen, command)
     require(jobs is None or jobs >= 1, "jobs", "at least 1", jobs)
-    with Runner(Path(out or folder_of(name)), jobs=jobs, retry=retry, progress=Progress(quiet=quiet)) as runner:
+    folder, progress = Path(out or folder_of(name)), Progress(quiet=quiet)
+    with Runner(folder, jobs=jobs, backend=backend, retry=retry, progress=progress) as runner:
         outcome = conduct(asked, runner)
     return Answer(asked, outcome.folder, outcome.results)
 

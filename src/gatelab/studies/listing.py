@@ -26,7 +26,7 @@ from gatelab.studies.runner import default_jobs
 from gatelab.studies.trials import Store
 from gatelab.training import use_threads
 
-REFERENCE_SECONDS = 0.1
+REFERENCE_SECONDS = 0.024
 """What ``_probe`` takes on the reference machine: one core of a server CPU with nothing beside it."""
 
 
