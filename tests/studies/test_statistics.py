@@ -10,7 +10,16 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
 
-from gatelab.studies.statistics import Difference, Estimate, against, estimate, holm, pairwise
+from gatelab.studies.statistics import (
+    Difference,
+    Estimate,
+    against,
+    bootstrap,
+    described,
+    estimate,
+    holm,
+    pairwise,
+)
 
 numbers = st.floats(-1e3, 1e3, allow_nan=False).map(lambda x: round(x, 3))
 
@@ -96,3 +105,30 @@ def test_a_difference_is_the_same_from_the_other_side():
 
 def test_scaling_by_a_negative_number_turns_the_interval_round():
     assert Estimate(1.0, 0.5, 2.0, 3).scaled(-2) == Estimate(-2.0, -4.0, -1.0, 3)
+
+
+@given(st.lists(numbers, min_size=3, max_size=9))
+def test_bootstrap_is_scipys_percentile_interval(values):
+    found = bootstrap(values)
+    oracle = stats.bootstrap((values,), np.median, method="percentile", n_resamples=9999, rng=np.random.default_rng(1))
+    gap = max(np.diff(np.sort(values)))  # resampled medians are values or halfway between two
+    assert found.mean == np.median(values)
+    assert min(values) <= found.low <= found.mean <= found.high <= max(values)
+    interval = oracle.confidence_interval
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high), abs=gap + 1e-9)
+
+
+def test_bootstrap_covers_the_median_about_as_often_as_it_says():
+    draws = np.random.default_rng(0).normal(size=(300, 12))
+    covered = [found.low <= 0 <= found.high for found in map(bootstrap, draws)]
+    assert 0.88 <= np.mean(covered) <= 0.99
+
+
+def test_two_values_are_too_few_to_resample():
+    assert bootstrap([1.0, 2.0]) == Estimate(1.5, None, None, 2)
+
+
+def test_described_leaves_out_what_is_not_finite():
+    found = described({1: 1.0, 2: np.nan, 3: 3.0})
+    assert (found["mean"], found["count"], found["values"]) == (2.0, 2, {"1": 1.0, "3": 3.0})
+    assert described({1: np.inf}) is None
