@@ -16,4 +16,5 @@ def test_importing_gatelab_loads_nothing_heavy():
 def test_names_load_when_first_used():
     assert gatelab.Forecaster.__name__ == "Forecaster"
     assert callable(gatelab.compare)
+    assert callable(gatelab.study)
     assert set(gatelab.__all__) <= set(dir(gatelab))

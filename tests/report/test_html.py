@@ -72,6 +72,14 @@ def test_hostile_text_stays_text():
     assert not [key for _, attributes in outline.tags for key in attributes if key.startswith("on")]
 
 
+def test_a_notebook_shows_a_picture_and_a_table_alone():
+    assert Figure(PLOT)._repr_svg_() == PLOT
+    shown = Outline(Table(["a", HOSTILE], [["x", 0.123456], [HOSTILE, None]], "caption")._repr_html_())
+    assert [tag for tag, _ in shown.tags].count("td") == 4
+    assert "script" not in [tag for tag, _ in shown.tags]
+    assert {"caption", "0.1235", "–"} <= set(shown.data)
+
+
 def test_no_network_and_no_script():
     html = render(page())
     assert set(re.findall(r"https?://[^\"' <]*", html)) <= {"http://www.w3.org/2000/svg"}

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
+
+from gatelab.report.text import clean, number
 
 
 @dataclass(frozen=True)
@@ -15,6 +18,12 @@ class Table:
     caption: str = ""
     marked: Sequence[int] = ()
     """Rows to set apart, such as the best."""
+
+    def _repr_html_(self) -> str:
+        """The table alone, as a notebook shows it."""
+        head = "".join(f"<th>{_text(column)}</th>" for column in self.columns)
+        rows = "".join(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in self.rows)
+        return f"<table><caption>{_text(self.caption)}</caption><tr>{head}</tr>{rows}</table>"
 
 
 @dataclass(frozen=True)
@@ -60,3 +69,7 @@ class Page:
     footer: str = ""
     details: str = ""
     """The verdict at length, with its numbers: a paragraph below it."""
+
+
+def _text(cell: object) -> str:
+    return escape(clean(number(cell)))

@@ -145,8 +145,8 @@ def test_rates_and_intervals_are_those_of_the_trials():
     assert sorted(rnn["before"]["values"])[2] == rnn["before"]["mean"], "the median"
     assert rnn["curves"]["before"]["h"]["median"][0] == 0
     assert lstm["accuracy"]["count"] == 5
-    assert found["maps"]["lstm"]["steps"] == [0, 8]
-    assert found["maps"]["lstm"]["log10"][0][-1] == pytest.approx(9 * np.log10(0.7), abs=0.2)
+    assert found["maps"]["LSTM"]["steps"] == [0, 8]
+    assert found["maps"]["LSTM"]["log10"][0][-1] == pytest.approx(9 * np.log10(0.7), abs=0.2)
 
 
 def test_a_sure_difference_is_said_and_a_doubtful_one_is_not():
@@ -204,4 +204,6 @@ def test_a_figure_for_every_factor_that_was_varied():
     assert "Initialisation" in drawn
     assert "Forget bias" in drawn
     assert "Depth" not in drawn
-    assert "Through training: LSTM" in drawn
+    assert "The additive path" not in drawn, "these trials have no c"
+    maps = [name for name in drawn if name.startswith("Through training")]
+    assert maps == [f"Through training: {name}" for name in ("RNN", "RNN, orthogonal", "LSTM", "LSTM, forget bias 1")]

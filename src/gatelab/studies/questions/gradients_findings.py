@@ -30,7 +30,7 @@ def summarise(table: pd.DataFrame) -> dict[str, Any]:
         "differences": {moment: [asdict(gap) | {"found": gap.found} for gap in _gaps(by_cell, moment)]
                         for moment in ("before", "after")},
         "changes": {cell: asdict(estimate(list(rows["after"] - rows["before"]))) for cell, rows in by_cell.items()},
-        "maps": {cell: _map(rows["profiles"]) for cell, rows in by_cell.items()},
+        "maps": {label: _map(table[table["label"] == label]["profiles"]) for label in _shown(rows)},
         "foretells": _foretells(rows),
     }  # fmt: skip
 
@@ -74,6 +74,15 @@ def _curve(profiles: Sequence[Sequence[float | None]]) -> dict[str, list[float]]
 
 def _gaps(by_cell: dict[str, pd.DataFrame], moment: str) -> list[Difference]:
     return pairwise({cell: values(rows, moment) for cell, rows in by_cell.items()})
+
+
+def _shown(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Of each cell the first condition, which is the usual one, and the one that learned most."""
+    shown: list[str] = []
+    for cell in dict.fromkeys(row["cell"] for row in rows):
+        mine = [row for row in rows if row["cell"] == cell and row["accuracy"]]
+        shown += [row["label"] for row in (*mine[:1], *sorted(mine, key=lambda row: -row["accuracy"]["mean"])[:1])]
+    return list(dict.fromkeys(shown))
 
 
 def _map(taken: pd.Series) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def verdict(findings: Mapping[str, Any]) -> list[str]:
 def _at_the_start(usual: Sequence[Row]) -> list[str]:
     if not usual:
         return ["No trial at the usual start finished."]
-    each = listed([f"{row['before']['mean']:.0%} in the {called(row['cell'])}" for row in usual])
+    each = listed([f"{100 * row['before']['mean']:.0f} % in the {called(row['cell'])}" for row in usual])
     vanishing = [called(row["cell"]) for row in usual if _surely_below_one(row["before"])]
     if len(vanishing) == len(usual):
         fate = "the gradient vanishes" + (" in every cell" if len(usual) > 1 else "")
@@ -152,18 +152,14 @@ def figures(findings: Mapping[str, Any]) -> dict[str, Figure]:
     """Curves over the distance, decay by condition, maps over training, decay beside accuracy."""
     rows = findings["conditions"]
     usual = [row for row in rows if not changed(row)]
-    shown: dict[str, Figure] = {}
-    if usual:
-        shown["Before and after training"] = _cells(usual, findings["steps"])
-        shown["The additive path"] = _paths(usual)
-    for name, varied in _VARIED.items():
-        if figure := _factor([row for row in rows if varied(row) or not changed(row)], name):
-            shown[name] = figure
-    shown["Decay per step"] = _decays(rows)
-    for cell, found in findings["maps"].items():
-        shown[f"Through training: {called(cell)}"] = _through(found)
-    shown["What it foretells"] = _foretelling(rows)
-    return shown
+    drawn = {"Before and after training": _cells(usual, findings["steps"])}
+    drawn |= {name: _factor([row for row in rows if varied(row) or not changed(row)], name)
+              for name, varied in _VARIED.items()}  # fmt: skip
+    drawn["The additive path"] = _paths([row for row in rows if row in usual or _VARIED["Forget bias"](row)])
+    drawn["Decay per step"] = _decays(rows)
+    drawn |= {f"Through training: {name}": _through(found) for name, found in findings["maps"].items()}
+    drawn["What it foretells"] = _foretelling(rows)
+    return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 def _line(name: str, curve: Mapping[str, Sequence[float | None]]) -> plots.Line:
@@ -171,23 +167,25 @@ def _line(name: str, curve: Mapping[str, Sequence[float | None]]) -> plots.Line:
     return plots.Line(name, None, ends["median"], ends["low"], ends["high"])
 
 
-def _cells(usual: Sequence[Row], steps: int) -> Figure:
+def _cells(usual: Sequence[Row], steps: int) -> Figure | None:
     parts = [
         plots.Panel([_line(called(row["cell"]), row["curves"][moment]["h"]) for row in usual], title, _DISTANCE, _NORM,
                     log_y=True)
         for moment, title in (("before", "Before training"), ("after", f"After {steps:,} steps"))
     ]  # fmt: skip
-    return Figure(plots.panels(parts), f"Torch's start, one layer. {_BAND}", "Gradient norm against distance by cell")
+    text = f"Torch's start, one layer. {_BAND}"
+    return Figure(plots.panels(parts), text, "Gradient norm against distance by cell") if usual else None
 
 
-def _paths(usual: Sequence[Row]) -> Figure:
+def _paths(rows: Sequence[Row]) -> Figure | None:
+    """h beside c, for the cells that have one, by forget bias."""
     parts = [
-        plots.Panel([_line(f"∂L/∂{state}", curve) for state, curve in row["curves"]["after"].items()],
-                    called(row["cell"]), _DISTANCE, "norm", log_y=True)
-        for row in usual
+        plots.Panel([_line(f"∂L/∂{state}", curve) for state, curve in row["curves"]["before"].items()], row["label"],
+                    _DISTANCE, "norm", log_y=True)
+        for row in rows if "c" in row["curves"]["before"]
     ]  # fmt: skip
-    text = f"After training: the gradient of what is shown (h) and, in an LSTM, of what is remembered (c). {_BAND}"
-    return Figure(plots.panels(parts, 3), text, "Gradient norms of h and c against distance")
+    text = f"Before training: the gradient of what is shown (h) and of what is remembered (c). {_BAND}"
+    return Figure(plots.panels(parts, 3), text, "Gradient norms of h and c against distance") if parts else None
 
 
 def _factor(rows: Sequence[Row], name: str) -> Figure | None:

@@ -7,25 +7,47 @@ compared tanh, GRU and LSTM units at about 20,000 parameters, Bai, Kolter & Kolt
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import pandas as pd
 
 from gatelab.report.page import Figure, Table
-from gatelab.report.text import number
 from gatelab.studies.experiment import Condition, Experiment, Findings
 from gatelab.studies.questions import music_page
 from gatelab.studies.questions.music_findings import summarise
 from gatelab.studies.training_trial import train_on_task
 from gatelab.studies.verdict import called
 
+_CHORALES, _TUNES = "jsb_chorales", "nottingham_pianoroll"
 _SMALL, _LARGE = 20_000, 300_000
-_TUNED: Mapping[int, Mapping[str, Sequence[float]]] = {
-    _SMALL: {"learning_rate": (1e-2, 3e-3), "recurrent_dropout": (0.1, 0.25)},
-    _LARGE: {"learning_rate": (3e-3, 1e-3), "recurrent_dropout": (0.3, 0.5)},
-}
-_DROPOUT = {_SMALL: 0.0, _LARGE: 0.5}
+_BATCH = {_CHORALES: 16, _TUNES: 4}  # pieces; tunes are four times as long, and would give few steps an epoch
+
+
+class Group(NamedTuple):
+    """Conditions that differ in the cell alone, and what each cell has chosen for it."""
+
+    source: str
+    parameters: int
+    epochs: int
+    dropout: float
+    learning_rate: Sequence[float]
+    recurrent_dropout: Sequence[float]
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """What is to be tuned, or said where there is nothing to choose."""
+        options = {name: list(getattr(self, name)) for name in ("learning_rate", "recurrent_dropout")}
+        if any(len(values) > 1 for values in options.values()):
+            return {"tune": options}
+        return {name: value for name, (value,) in options.items()}
+
+
+_PLAIN = Group(_CHORALES, _SMALL, 100, 0.0, (1e-2, 3e-3), (0.0,))
+_CHOSEN = Group(_CHORALES, _SMALL, 100, 0.0, (1e-2, 3e-3), (0.1, 0.25, 0.4))
+_CHORALES_LARGE = Group(_CHORALES, _LARGE, 100, 0.5, (3e-3, 1e-3), (0.15, 0.3))
+_TUNES_SMALL = Group(_TUNES, _SMALL, 40, 0.0, (1e-2, 3e-3), (0.0,))
+_TUNES_LARGE = Group(_TUNES, _LARGE, 30, 0.2, (3e-3, 1e-3), (0.1, 0.3))
 
 
 class Music(Experiment):
@@ -52,44 +74,41 @@ class Music(Experiment):
     measured_by = staticmethod(train_on_task)
 
     def conditions(self) -> Iterable[Condition]:
-        """Data by budget by cell."""
-        for source, parameters in self._groups():
-            tuned = self.pick({"learning_rate": (1e-2,), "recurrent_dropout": (0.1,)}, *[_TUNED[parameters]] * 2)
+        """Data by budget by whether there is recurrent dropout, by cell."""
+        for group in self._groups():
             for cell in self.cells:
                 yield {
                     "task": "music",
-                    "source": source,
+                    "source": group.source,
                     "cell": cell,
-                    "parameters": parameters,
-                    "dropout": _DROPOUT[parameters],
+                    "parameters": group.parameters,
+                    "dropout": group.dropout,
                     "optimizer": "adam",
-                    "batch_size": 16,
-                    "epochs": self._epochs(source),
+                    "batch_size": _BATCH[group.source],
+                    "epochs": group.epochs,
                     "schedule": "cosine",
                     "clip_norm": 1.0,
                     "patience": None,
-                    "tune": tuned,
+                    **group.chosen,
                 }
 
     def baselines(self) -> Iterable[Condition]:
         """Chance, note frequencies, whether a note goes on, logistic regression; for each set of data."""
-        for source in dict.fromkeys(source for source, _ in self._groups()):
+        for source in dict.fromkeys(condition["source"] for condition in self.conditions()):
             for name in ("chance", "note frequencies", "note goes on", "logistic regression"):
                 yield {"task": "music", "source": source, "baseline": name}
 
-    def _groups(self) -> Sequence[tuple[str, int]]:
-        chorales, tunes = "jsb_chorales", "nottingham_pianoroll"
-        everything = [(source, parameters) for source in (chorales, tunes) for parameters in (_SMALL, _LARGE)]
-        return self.pick([(chorales, _SMALL)], everything, everything)
-
-    def _epochs(self, source: str) -> int:
-        return self.pick(8, 100, 100) if source == "jsb_chorales" else 40
+    def _groups(self) -> Sequence[Group]:
+        quick = [group._replace(epochs=8, learning_rate=(1e-2,), recurrent_dropout=group.recurrent_dropout[:1])
+                 for group in (_PLAIN, _CHOSEN)]  # fmt: skip
+        standard = [_PLAIN, _CHOSEN, _CHORALES_LARGE, _TUNES_LARGE]
+        return self.pick(quick, standard, [*standard, _TUNES_SMALL])
 
     def label_of(self, condition: Condition) -> str:
-        """The cell or the baseline, its size and its data."""
-        who = called(condition["cell"]) if "cell" in condition else condition["baseline"]
-        size = f" of {number(condition['parameters'])}" if "parameters" in condition else ""
-        return f"{who}{size}, {music_page.TITLES[condition['source']]}"
+        """The cell or the baseline, and its group."""
+        if "baseline" in condition:
+            return f"{condition['baseline']}, {music_page.data(condition['source'])}"
+        return f"{called(condition['cell'])}, {music_page.titled({**condition, 'dropped': _drops(condition)})}"
 
     def findings(self, table: pd.DataFrame) -> dict[str, Any]:
         """NLL of each cell in each group of data and budget, what was chosen for it, and of each baseline."""
@@ -106,3 +125,9 @@ class Music(Experiment):
     def tables(self, findings: Findings) -> dict[str, Table]:
         """A table for each set of data."""
         return music_page.tables(findings)
+
+
+def _drops(condition: Condition) -> bool:
+    """Whether there is recurrent dropout, be it still to be chosen."""
+    tuned = condition.get("tune", condition)["recurrent_dropout"]
+    return any(tuned) if isinstance(tuned, Sequence) else tuned > 0

@@ -13,15 +13,18 @@ from gatelab.studies.statistics import described
 
 CHOSEN = ("learning_rate", "recurrent_dropout")
 METRIC = "NLL"
+GROUP = ["source", "parameters", "dropped"]
+"""What cells are compared within: the data, the budget, whether there is recurrent dropout."""
 
 
 def summarise(table: pd.DataFrame) -> dict[str, Any]:
     """All findings; ``table`` has ``validation.NLL``, ``test.NLL`` and ``history`` beside the conditions."""
     trained, simple = table[table["kind"] == "train"], table[table["kind"] == "baseline"]
+    trained = trained.assign(dropped=trained["recurrent_dropout"] > 0)
     return {
         "groups": [
-            {"source": str(source), "parameters": int(parameters), "cells": _cells(rows)}
-            for (source, parameters), rows in trained.groupby(["source", "parameters"], sort=False)
+            {"source": str(source), "parameters": int(parameters), "dropped": bool(dropped), "cells": _cells(rows)}
+            for (source, parameters, dropped), rows in trained.groupby(GROUP, sort=True)
         ],
         "baselines": {
             str(source): {str(row["baseline"]): float(row[f"test.{METRIC}"]) for _, row in rows.iterrows()}

@@ -33,9 +33,19 @@ PUBLISHED: Mapping[tuple[str, int], Published] = {
 }
 
 
+def data(source: str) -> str:
+    """A set of data as people call it."""
+    return TITLES.get(source, source)
+
+
 def titled(group: Group) -> str:
-    """The data and the budget of a group."""
-    return f"{TITLES[group['source']]}, {group['parameters']:,} parameters"
+    """The data and the budget of a group, and what is left out of it."""
+    return f"{data(group['source'])}, {sized(group)}"
+
+
+def sized(group: Group) -> str:
+    """The budget of a group, and what is left out of it."""
+    return f"{group['parameters']:,} parameters{'' if group['dropped'] else ', no dropout'}"
 
 
 # ---- words -------------------------------------------------------------------------------------------------------
@@ -95,7 +105,7 @@ def _beside_published(group: Group) -> str:
 
 def figures(findings: Mapping[str, Any]) -> dict[str, Figure]:
     """For each set of data, everything beside everything; and how the networks learned."""
-    shown = {f"{TITLES[source]}: NLL": _beside(findings, source) for source in _sources(findings)}
+    shown = {f"{data(source)}: NLL": _beside(findings, source) for source in _sources(findings)}
     return shown | {f"{titled(group)}: learning": _learning(group) for group in findings["groups"]}
 
 
@@ -110,14 +120,15 @@ def _of(findings: Mapping[str, Any], source: str) -> Iterator[Group]:
 def _beside(findings: Mapping[str, Any], source: str) -> Figure:
     rows: list[tuple[str, Any, Any, Any, Any]] = []
     for group in _of(findings, source):
-        size = f"{group['parameters']:,}"
+        size = sized(group)
         for cell, found in group["cells"].items():
             if found["test"]:
                 test = found["test"]
                 points = list(test["values"].values())
                 rows.append((f"{called(cell)}, {size}", test["mean"], test["low"], test["high"], points))
-        if published := PUBLISHED.get((source, group["parameters"])):
-            rows += [(f"{called(cell)}, {size}, {published.source}", value, None, None, ())
+    for (where, parameters), published in PUBLISHED.items():
+        if where == source:
+            rows += [(f"{called(cell)}, {parameters:,} parameters, {published.source}", value, None, None, ())
                      for cell, value in published.values.items()]  # fmt: skip
     simple = findings["baselines"].get(source, {})
     rows += [(name, value, None, None, ()) for name, value in simple.items() if name != "chance"]
@@ -126,7 +137,7 @@ def _beside(findings: Mapping[str, Any], source: str) -> Figure:
         f"A dot for each seed, the mean and its 95 % interval. Baselines and published figures are single.{chance}"
     )
     svg = plots.interval_chart(rows, xlabel="test NLL, nats/step")
-    return Figure(svg, caption, f"Test NLL on {TITLES[source]}")
+    return Figure(svg, caption, f"Test NLL on {data(source)}")
 
 
 def _learning(group: Group) -> Figure:
@@ -143,7 +154,7 @@ def _learning(group: Group) -> Figure:
 
 def tables(findings: Mapping[str, Any]) -> dict[str, Table]:
     """Cells, baselines and published figures, a table for each set of data."""
-    return {TITLES[source]: _table(findings, source) for source in _sources(findings)}
+    return {data(source): _table(findings, source) for source in _sources(findings)}
 
 
 def _table(findings: Mapping[str, Any], source: str) -> Table:
