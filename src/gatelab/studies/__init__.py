@@ -10,6 +10,7 @@ from gatelab.core.registry import Registry
 
 _QUESTIONS = {
     "gradients": "gatelab.studies.questions.gradients:Gradients",
+    "music": "gatelab.studies.questions.music:Music",
 }
 QUESTIONS = Registry("study", _QUESTIONS)
 """What ``gatelab study`` answers."""

@@ -8,7 +8,7 @@ One file ``studies/questions/<name>.py`` with one class, and one line in ``studi
         name = "gradients"                                  # gatelab study gradients
         question = "How fast does …?"                       # one sentence that ends in a question mark
         protocol = ("Each network is …", …)                 # how it is done, one paragraph each; source quoted
-        seconds: ClassVar = {"quick": 40, "standard": 900, "full": 9000}  # time of all trials, measured
+        seconds: ClassVar = {"quick": 40, "standard": 900, "full": 9000}  # CPU time of all trials
         measured_by = staticmethod(train_on_task)           # or a module-level function of your own
 
         def conditions(self): …          # what is varied
@@ -95,7 +95,7 @@ class Experiment(Study):
     question: ClassVar[str]
     protocol: ClassVar[Sequence[str]] = ()
     seconds: ClassVar[Mapping[str, float]]
-    """Time of all trials of each budget with its own seeds, one after the other, on the reference machine."""
+    """CPU time of all trials of each budget with its own seeds, on the reference machine of ``studies.listing``."""
     default_cells: ClassVar[tuple[str, ...]] = ("rnn", "lstm", "gru")
     """Empty where the cell is no factor."""
     version: ClassVar[int] = 1

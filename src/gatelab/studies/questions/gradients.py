@@ -115,7 +115,7 @@ class Gradients(Experiment):
         "All are trained alike, with Adam at one learning rate and clipping, not tuned for each condition: what was "
         "not learned here may be learnable with other settings, or with more steps.",
     )
-    seconds: ClassVar = {"quick": 45.0, "standard": 1500.0, "full": 15000.0}
+    seconds: ClassVar = {"quick": 75.0, "standard": 1200.0, "full": 19000.0}  # full: by steps and lengths
     measured_by = staticmethod(measure)
 
     def conditions(self) -> Iterable[Condition]:

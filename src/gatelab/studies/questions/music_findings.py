@@ -23,14 +23,15 @@ def summarise(table: pd.DataFrame) -> dict[str, Any]:
     trained = trained.assign(dropped=trained["recurrent_dropout"] > 0)
     return {
         "groups": [
-            {"source": str(source), "parameters": int(parameters), "dropped": bool(dropped), "cells": _cells(rows)}
-            for (source, parameters, dropped), rows in trained.groupby(GROUP, sort=True)
+            {"source": str(source), "parameters": int(parameters), "dropped": bool(dropped),
+             "epochs": int(rows["epochs"].iloc[0]), "cells": _cells(rows)}
+            for (source, parameters, dropped), rows in trained.groupby(GROUP)
         ],
         "baselines": {
             str(source): {str(row["baseline"]): float(row[f"test.{METRIC}"]) for _, row in rows.iterrows()}
             for source, rows in (simple.groupby("source", sort=False) if len(simple) else ())
         },
-    }
+    }  # fmt: skip
 
 
 def _cells(rows: pd.DataFrame) -> dict[str, Any]:
