@@ -23,6 +23,7 @@ from gatelab.studies.study import Outcome, Study, claim, conduct
 
 SMALL: Mapping[str, Mapping[str, Any]] = {
     "gradients": {"length": 4, "examples": 24, "held_out": 16, "hidden_size": 4, "batch_size": 8},
+    "music": {"source": str(Path(__file__).parents[1] / "tunes.json"), "parameters": 1500, "epochs": 2},
 }
 """For each question, what makes any of its conditions a matter of moments."""
 
