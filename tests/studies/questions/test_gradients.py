@@ -182,6 +182,9 @@ def test_what_decay_foretells_needs_conditions_enough():
 
 def test_few_seeds_are_said():
     assert "fewer than three seeds" in said({"rnn/torch": 0.5}, noise=0.01, seeds=2)
+    alone = said({"rnn/torch": 0.5, "lstm/torch": 0.9}, noise=0.01, seeds=1)
+    assert "difference" not in alone
+    assert "Through training" not in alone
     assert "fewer than three seeds" not in said({"rnn/torch": 0.5}, noise=0.01)
 
 
