@@ -198,8 +198,8 @@ def benchmark(T=50, B=32, I=16, parameters=16_000, seconds=0.6):  # noqa: E741
         print(f"   {CELLS[name].title:<5}{H:>5}{parameter_count(CELLS[name], I, H):>13,}{times}{gap:>21.0e}")
     if same_code:
         say(
-            f"Not a bit differs for the {' and '.join(same_code)}: at this size gatelab.nn uses torch's own code, and what "
-            "its ratio is off 1 is the noise of this machine."
+            f"Not a bit differs for the {' and '.join(same_code)}: at this size gatelab.nn uses torch's own code, and "
+            "what its ratio is off 1 is the noise of this machine."
         )
     return took
 
