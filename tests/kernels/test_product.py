@@ -7,12 +7,13 @@ from hypothesis import strategies as st
 from numba import njit
 
 from gatelab.kernels import product as module
-from gatelab.kernels.simd import BYTES, GRAIN, pointer
+from gatelab.kernels.room import Room
+from gatelab.kernels.simd import BYTES, GRAIN, ROWS, pointer
 
 
 @njit(error_model="numpy")
-def _product(a, at, step, packed, K, c, at_c, step_c, rows, add):
-    module_product(pointer(a), at, step, pointer(packed), len(packed), K, pointer(c), at_c, step_c, rows, add)
+def _product(a, at, step, packed, K, c, at_c, step_c, rows, columns, add):
+    module_product(pointer(a), at, step, pointer(packed), K, pointer(c), at_c, step_c, rows, columns, add)
 
 
 module_product = module.product
@@ -21,10 +22,9 @@ module_product = module.product
 def product(a, at, step, weight, rows, add, start):
     """``start (+)= a @ weight`` for rows of a that begin at ``at``, ``step`` apart; what surrounds the result, too."""
     packed = module.packed(weight)
-    width = len(packed) * module.width(weight.dtype)
-    room = module.aligned((rows + 2, width), weight.dtype)
-    room[...] = start
-    _product(a, at, step, packed, len(weight), room, width, width, rows, add)
+    width = packed.shape[0] * packed.shape[2]
+    room = np.full((rows + 2, width), start, weight.dtype)
+    _product(a, at, step, packed, len(weight), room, width, width, rows, weight.shape[1], add)
     return room
 
 
@@ -50,7 +50,7 @@ def test_a_product_is_numpys(dtype, rows, K, N, gap, add, seed):
     truth = seen @ weight.astype(np.float64) + (start if add else 0)
     bound = (K + 2) * np.finfo(dtype).eps * (np.abs(seen) @ np.abs(weight) + abs(start))  # of any order of a sum
     assert (np.abs(room[1:-1, :N] - truth) <= bound).all()
-    assert (room[1:-1, N:] == (start if add else 0)).all()  # columns that only fill the last block
+    assert (room[1:-1, N:] == start).all()  # columns beyond
     assert (room[[0, -1]] == start).all()
 
 
@@ -60,17 +60,8 @@ def test_any_strides_can_be_packed(dtype):
     plain = module.packed(weight[::2, 1:5].copy())
     np.testing.assert_array_equal(module.packed(weight[::2, 1:5]), plain)
     np.testing.assert_array_equal(module.packed(np.asfortranarray(weight[::2, 1:5])), plain)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("shape", [(3, 70, 32), (1, 1, 1), (0, 0)])
-def test_room_begins_with_a_cache_line(dtype, shape):
-    room = module.aligned(shape, np.dtype(dtype))
-    assert room.shape == shape
-    assert room.dtype == dtype
-    assert room.flags.c_contiguous
-    assert not room.any()
-    assert room.ctypes.data % BYTES == 0 or not room.size
+    assert (plain[0, :, :4] == weight[::2, 1:5]).all()
+    assert not plain[0, :, 4:].any()
 
 
 def test_a_row_does_not_depend_on_the_rows_after_a_cut():
@@ -85,3 +76,39 @@ def test_a_row_does_not_depend_on_the_rows_after_a_cut():
                 product(a[i:j], 0, K, weight, j - i, False, np.float32(0))[1:-1] for i, j in ((0, cut), (cut, rows))
             ]
             assert np.array_equal(np.concatenate(parts), whole), (rows, cut)
+
+
+@njit(error_model="numpy")
+def _outer(d, at, step, rows, x, panels, c, room):
+    n, columns = x.shape
+    for index in range(n):
+        module.pack_row(pointer(x), index * columns, columns, pointer(panels), index, n)
+    to = pointer(c)
+    module.add_outer(pointer(d), at, step, rows, pointer(panels), columns, n, to, 1, c.shape[1], pointer(room))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from([np.float32, np.float64]),
+    st.integers(1, 600),
+    st.integers(1, 60),
+    st.integers(1, 70),
+    st.integers(0, 9),
+    st.integers(0, 99),
+)
+@example(np.float32, module.CHUNK, 16, 32, 0, 0)
+@example(np.float32, module.CHUNK + 1, 31, 1, 3, 0)
+def test_a_sum_over_rows_is_numpys(dtype, n, rows, columns, gap, seed):
+    rng = np.random.default_rng(seed)
+    step, at = rows + gap, gap
+    d, x = rng.normal(size=at + n * step).astype(dtype), rng.normal(size=(n, columns)).astype(dtype)
+    start = rng.normal(size=(rows, columns + 3)).astype(dtype)
+    c, room = start.copy(), Room()
+    panels, rest = room.panels(n, columns, x.dtype), np.empty(ROWS[0] * module.CHUNK + BYTES, dtype)
+    panels[...] = np.nan
+    _outer(d, at, step, rows, x, panels, c, rest)
+    seen = d[at:].reshape(n, step)[:, :rows].astype(np.float64)  # (n, rows)
+    truth = start[:, 1:-2] + seen.T @ x.astype(np.float64)
+    bound = (n + 2) * np.finfo(dtype).eps * (np.abs(seen).T @ np.abs(x) + np.abs(start[:, 1:-2]))  # of any order
+    assert (np.abs(c[:, 1:-2] - truth) <= bound).all()
+    assert (c[:, [0, -2, -1]] == start[:, [0, -2, -1]]).all()  # columns around

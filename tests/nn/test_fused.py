@@ -17,7 +17,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 from gatelab.cells.cell import CELLS
 from gatelab.kernels import scan as kernels
-from gatelab.nn import extras, fused, open_loop, sharing
+from gatelab.kernels import sharing
+from gatelab.nn import extras, fused, open_loop
 from gatelab.nn.extras import EXTRAS
 from gatelab.nn.layers import LAYERS
 
@@ -82,8 +83,8 @@ def close(a, b, tolerance=1e-12):
 @pytest.fixture
 def calls(monkeypatch):
     """How often the kernels were called forward: that a test goes where it means to go."""
-    count, forward = [], kernels.Forward
-    monkeypatch.setattr(kernels, "Forward", lambda *a: count.append(a[0]) or forward(*a))
+    count, forward = [], kernels.forward
+    monkeypatch.setattr(kernels, "forward", lambda p, *a: count.append(p.cell) or forward(p, *a))
     return count
 
 
@@ -325,8 +326,8 @@ def _in_a_child(layer, x, results):
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_process_has_threads_of_its_own(monkeypatch):
     monkeypatch.setattr(sharing, "_WORTH", 1)
-    shares = sharing.shares  # torch itself stays at one thread, for its own cannot be forked
-    monkeypatch.setattr(sharing, "shares", lambda x, _: shares(x, 2))
+    ways = kernels.ways  # torch itself stays at one thread, for its own cannot be forked
+    monkeypatch.setattr(kernels, "ways", lambda *arguments: ways(*arguments[:3], 2))
     layer, x = make("gru", torch.float32), torch.randn(T, 16, INPUT)
     expected = [p.tolist() for p in gradients(layer, x)]
     context = multiprocessing.get_context("fork")
@@ -342,7 +343,7 @@ def test_a_forked_process_has_threads_of_its_own(monkeypatch):
 
 THREADS = """
 import sys, torch, gatelab.nn as gnn
-from gatelab.nn import sharing
+from gatelab.kernels import sharing
 sharing._WORTH = 1
 outputs, slopes = [], []
 for threads in (1, 2):

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from gatelab.kernels.norm import normalise, normalise_backward
-from gatelab.kernels.simd import filled, lanes, load, load_bytes, peek, pointer, poke, store
+from gatelab.kernels.simd import filled, lanes, load, load_bytes, pointer, shifted, store
 
 
 class Extras(NamedTuple):
@@ -22,9 +21,12 @@ class Extras(NamedTuple):
     zoneout_c: np.ndarray  # (N, H) uint8, the same for c
     kept_h: float  # the share of the old h that is kept, where there is no such mask
     kept_c: float  # the same for c
-    gain: np.ndarray  # (G·H,) layer normalisation of the recurrent product
-    normed: np.ndarray  # (N, G·H) the normalised products, before the gain: written forward, read backward
-    factors: np.ndarray  # (N, G) what each was divided by, as a factor
+    gain_ih: np.ndarray  # (G·H,) layer normalisation of the input product
+    normed_ih: np.ndarray  # (N, G·H) the normalised products, before the gain: written forward, read backward
+    factors_ih: np.ndarray  # (N, G) what each was divided by, as a factor
+    gain: np.ndarray  # (G·H,) the same of the recurrent product
+    normed: np.ndarray  # (N, G·H)
+    factors: np.ndarray  # (N, G)
     gain_c: np.ndarray  # (H,) layer normalisation of the new c
     bias_c: np.ndarray  # (H,)
     peephole: np.ndarray  # (3·H,) from c to the gates i, f, o; without i (2·H) where i = 1 − f
@@ -42,6 +44,9 @@ class Open(NamedTuple):
     kept_h: float
     kept_c: float
     normalised: bool
+    gain_ih: Any
+    normed_ih: Any
+    factors_ih: Any
     gain: Any
     normed: Any
     factors: Any
@@ -53,12 +58,12 @@ class Open(NamedTuple):
 
 
 @njit(inline="always")
-def opened(x):
-    """``Extras`` for use inside a loop."""
+def opened(x, first):
+    """``Extras`` for use inside a loop over items from ``first`` on."""
     random = x.zoneout_h.size > 0
     return Open(
         x.mask.size > 0,
-        pointer(x.mask),
+        shifted(pointer(x.mask), first * x.mask.shape[1]),
         random or x.kept_h > 0 or x.kept_c > 0,
         random,
         pointer(x.zoneout_h),
@@ -66,6 +71,9 @@ def opened(x):
         x.kept_h,
         x.kept_c,
         x.gain.size > 0,
+        pointer(x.gain_ih),
+        pointer(x.normed_ih),
+        pointer(x.factors_ih),
         pointer(x.gain),
         pointer(x.normed),
         pointer(x.factors),
@@ -101,25 +109,3 @@ def add_masked(dh, step, mask, rows, size, dseen):
         for j in range(0, size, lanes(dh)):
             value = load(dseen, r * step + j, size - j) * load(mask, r * size + j, size - j)
             store(dh, r * step + j, size - j, load(dh, r * step + j, size - j) + value)
-
-
-@njit(error_model="numpy")
-def normalise_gates(product, at, x, row, gates, size, keep):
-    """The recurrent product at ``at``, gate by gate: normalised, kept if wanted, times the gain."""
-    for gate in range(gates):
-        here, there = at + gate * size, (row * gates + gate) * size
-        factor = normalise(product, here, size)
-        if keep:
-            poke(x.factors, row * gates + gate, factor)
-        for j in range(0, size, lanes(product)):
-            normal = load(product, here + j, size - j) * factor
-            if keep:
-                store(x.normed, there + j, size - j, normal)
-            store(product, here + j, size - j, normal * load(x.gain, gate * size + j, size - j))
-
-
-@njit(error_model="numpy")
-def normalise_gate_backward(d, at_d, x, row, gate, gates, size, dproduct, here):
-    """One gate of the same, backwards: from ``d`` at ``at_d`` to its place in row ``here`` of ``dproduct (n, G·H)``."""
-    there, factor, to = (row * gates + gate) * size, peek(x.factors, row * gates + gate), (here * gates + gate) * size
-    normalise_backward(d, at_d, x.gain, gate * size, x.normed, there, factor, size, dproduct, to)

@@ -1,7 +1,7 @@
 """Gated recurrent unit over a whole sequence, reset after the multiplication; the twin of ``gatelab.cells.gru``.
 
     r  = σ(a_r + s_r)        s = h W_hh (normalised, where wanted); s_n has its bias added
-    z  = σ(a_z + s_z)        a = x W_ih + biases, computed for all steps beforehand
+    z  = σ(a_z + s_z)        a = x W_ih + biases, computed for a piece of steps beforehand
     n  = tanh(a_n + r ⊙ s_n)
     h' = n + z ⊙ (h − n)
 
@@ -15,58 +15,66 @@ from __future__ import annotations
 from numba import njit
 
 from gatelab.kernels import extras as optional
+from gatelab.kernels import inputs as before
 from gatelab.kernels import steps as time
+from gatelab.kernels import sums as after
 from gatelab.kernels.activations import sigmoid, tanh
 from gatelab.kernels.compiling import kernel
-from gatelab.kernels.extras import add_masked, kept, normalise_gate_backward, normalise_gates, seen
+from gatelab.kernels.extras import add_masked, kept, seen
+from gatelab.kernels.norm import normalise_gates
 from gatelab.kernels.product import product
-from gatelab.kernels.simd import lanes, load, pointer, store, zeros
+from gatelab.kernels.simd import lanes, load, pointer, shifted, store, zeros
 
 GATES = 3
 
 
 @kernel
-def forward(steps, a, weight, bias_n, h, out, s_n, extras, products, masked, keep):
-    """Some of the steps, of all items.
+def forward(way, inputs, weight, bias_n, h, out, gates, s_n, extras, products, masked, keep):
+    """All steps of some items.
 
     Args:
-        steps: which of them.
-        a: ``(n, 3H)`` from row ``steps.base`` on, the input's side of the pre-activations; where ``keep``, r, z and n
-            are written over it.
+        way: their rows.
+        inputs: what the input's side is made of.
         weight: ``W_hh`` transposed and packed.
         bias_n: ``(H,)`` the bias within the reset gate's reach.
         h: ``(B, H)`` the state, initial before and final after.
         out: ``(N, H)`` the states after every step, written.
+        gates: ``(N, 3H)`` r, z and n, written where ``keep``.
         s_n: ``(N, H)`` the recurrent side of n, written where ``keep``.
         extras: normalisation, masks and zoneout.
-        products, masked: room for ``(B, blocks · width)`` and, with a mask, ``(B, H)``.
+        products, masked: room for ``(items, 3H)`` and, with a mask, ``(items, H)``.
     """
-    H, wide, blocks = h.shape[1], products.shape[1], len(weight)
-    s, x = time.opened(steps), optional.opened(extras)
-    pa, w, pb, ph, po, ps = pointer(a), pointer(weight), pointer(bias_n), pointer(h), pointer(out), pointer(s_n)
-    pp, pm = pointer(products), pointer(masked)
-    for index in range(steps.begin, steps.end):
-        t = time.at(s, index)
-        rows, first = time.count(s, t), time.row(s, t)
-        if x.masked:
-            seen(ph, H, x.mask, rows, H, pm)
-        product(pm if x.masked else ph, 0, H, w, blocks, H, pp, 0, wide, rows, False)
-        for r in range(rows):
-            if x.normalised:
-                normalise_gates(pp, r * wide, x, first + r, GATES, H, keep)
-            at_a = (first + r - steps.base) * GATES * H
-            row_forward(pa, at_a, pb, ph, r * H, pp, r * wide, po, ps, x, first + r, H, keep)
+    H, wide = h.shape[1], products.shape[1]
+    s, x, i = time.opened(way), optional.opened(extras, way.first), before.opened(inputs)
+    w, pb, ph, po = pointer(weight), pointer(bias_n), shifted(pointer(h), way.first * H), pointer(out)
+    pg, ps, pp, pm = pointer(gates), pointer(s_n), pointer(products), pointer(masked)
+    done = 0
+    while done < s.T:
+        begin, end = time.piece(s, done, i.most, s.backwards)
+        before.project(s, begin, end, i, x, GATES, keep)
+        for step in range(end - begin):
+            t = end - 1 - step if s.backwards else begin + step
+            rows, first, here = time.count(s, t), time.row(s, t), time.own_row(s, t, begin)
+            if x.masked:
+                seen(ph, H, x.mask, rows, H, pm)
+            product(pm if x.masked else ph, 0, H, w, H, pp, 0, wide, rows, GATES * H, False)
+            for r in range(rows):
+                row, at_p = first + r, r * wide
+                if x.normalised:
+                    normalise_gates(pp, at_p, x.gain, x.normed, x.factors, row, GATES, H, keep)
+                row_forward(i.a, (here + r) * i.step_a, pb, ph, r * H, pp, at_p, po, pg, ps, x, row, H, keep)
+        done += end - begin
 
 
 @njit(error_model="numpy")
-def row_forward(a, at_a, bias_n, h, at_h, p, at_p, out, s_n, x, row, H, keep):
+def row_forward(a, at_a, bias_n, h, at_h, p, at_p, out, gates, s_n, x, row, H, keep):
     """The equations for one item: from its products at ``p`` to its state at ``h`` and in ``out``."""
     for j in range(0, H, lanes(a)):
-        left, g, o = H - j, at_a + j, row * H + j
-        reset = sigmoid(load(a, g, left) + load(p, at_p + j, left))
-        z = sigmoid(load(a, g + H, left) + load(p, at_p + H + j, left))
+        left, k, o = H - j, at_a + j, row * H + j
+        reset = sigmoid(load(a, k, left) + load(p, at_p + j, left))
+        z = sigmoid(load(a, k + H, left) + load(p, at_p + H + j, left))
         s = load(p, at_p + 2 * H + j, left) + load(bias_n, j, left)
-        n = tanh(load(a, g + 2 * H, left) + reset * s)
+        n = tanh(load(a, k + 2 * H, left) + reset * s)
         old = load(h, at_h + j, left)
         new = n + z * (old - n)
         if x.zoned:
@@ -74,61 +82,52 @@ def row_forward(a, at_a, bias_n, h, at_h, p, at_p, out, s_n, x, row, H, keep):
         store(h, at_h + j, left, new)
         store(out, o, left, new)
         if keep:
-            store(a, g, left, reset)
-            store(a, g + H, left, z)
-            store(a, g + 2 * H, left, n)
+            g = row * 3 * H + j
+            store(gates, g, left, reset)
+            store(gates, g + H, left, z)
+            store(gates, g + 2 * H, left, n)
             store(s_n, o, left, s)
 
 
 @kernel
-def backward(steps, gates, s_n, out, h0, dout, dh, da, ds, weight_rz, weight_n, dproduct, extras, room):
+def backward(way, sums, gates, s_n, out, h0, dout, dh, weight, extras, masked):
     """The same steps backwards.
 
     Args:
-        steps, out, s_n, extras: as in ``forward``.
-        gates: ``(N, 3H)`` r, z, n, as left in a.
+        way, gates, s_n, out, extras: as in ``forward``.
+        sums: what the gradients of the weights are added to.
         h0: ``(B, H)`` the initial state.
         dout: ``(N, H)`` ∂loss/∂out.
-        dh: ``(B, width)`` ∂loss/∂(final state) before, ∂loss/∂(initial state) after; padded to whole blocks.
-        da: ``(n, 3H)`` from row ``steps.base`` on, ∂loss/∂a, written.
-        ds: ``(n, H)`` likewise, ∂loss/∂s_n: with the first 2H of ``da``, the gradient of the recurrent side.
-        weight_rz, weight_n: the rows of ``W_hh`` for r and z, and for n, packed.
-        dproduct: ``(n, 3H)`` likewise, ∂loss/∂(h W_hh) where it is normalised.
-        room: with a mask, ``(B, width)``.
+        dh: ``(items, ≥ H)`` ∂loss/∂(final state) before, ∂loss/∂(initial state) after.
+        weight: ``W_hh`` packed.
+        masked: with a mask, room for as much as ``dh``.
     """
-    H, wide, blocks = h0.shape[1], dh.shape[1], len(weight_rz)
-    s, x = time.opened(steps), optional.opened(extras)
-    pg, ps, po, p0 = pointer(gates), pointer(s_n), pointer(out), pointer(h0)
-    pdo, pdh = pointer(dout), pointer(dh)
-    pda, pds, w_rz, w_n, pdp, pr = (
-        pointer(da),
-        pointer(ds),
-        pointer(weight_rz),
-        pointer(weight_n),
-        pointer(dproduct),
-        pointer(room),
-    )
-    for index in range(steps.end - 1, steps.begin - 1, -1):
-        t = time.at(s, index)
-        rows, first = time.count(s, t), time.row(s, t)
-        for r in range(rows):
-            before, row, here = time.row_before(s, t, r), first + r, first + r - steps.base
-            old, at_old = (po, before * H) if before >= 0 else (p0, r * H)
-            _row_backward(pg, ps, old, at_old, pdo, pdh, r * wide, pda, pds, here, x, row, H)
-            if x.normalised:
-                normalise_gate_backward(pda, here * 3 * H, x, row, 0, GATES, H, pdp, here)
-                normalise_gate_backward(pda, here * 3 * H + H, x, row, 1, GATES, H, pdp, here)
-                normalise_gate_backward(pds, here * H, x, row, 2, GATES, H, pdp, here)
-        to, here = pr if x.masked else pdh, first - steps.base
-        d_rz, d_n, at_n, step_n = (pdp, pdp, 3 * here * H + 2 * H, 3 * H) if x.normalised else (pda, pds, here * H, H)
-        product(d_rz, 3 * here * H, 3 * H, w_rz, blocks, 2 * H, to, 0, wide, rows, not x.masked)
-        product(d_n, at_n, step_n, w_n, blocks, H, to, 0, wide, rows, True)
-        if x.masked:
-            add_masked(pdh, wide, x.mask, rows, H, pr)
+    H, wide = h0.shape[1], dh.shape[1]
+    s, x, u = time.opened(way), optional.opened(extras, way.first), after.opened(sums)
+    pg, ps, po, p0 = pointer(gates), pointer(s_n), pointer(out), shifted(pointer(h0), way.first * H)
+    pdo, pdh, w, pm = pointer(dout), pointer(dh), pointer(weight), pointer(masked)
+    d, step_d = (u.dproduct, u.step_p) if x.normalised else (u.d, u.step)
+    done = 0
+    while done < s.T:
+        begin, end = time.piece(s, done, u.most, not s.backwards)
+        for step in range(end - begin):
+            t = begin + step if s.backwards else end - 1 - step
+            rows, first, here = time.count(s, t), time.row(s, t), time.own_row(s, t, begin)
+            for r in range(rows):
+                previous, row, at_d = time.row_before(s, t, r), first + r, (here + r) * u.step
+                old, at_old = (po, previous * H) if previous >= 0 else (p0, r * H)
+                _row_backward(pg, ps, old, at_old, pdo, pdh, r * wide, u.d, at_d, x, row, H)
+                if x.normalised:
+                    after.normalise_states(u, here + r, x, row, GATES)
+            product(d, here * step_d, step_d, w, 3 * H, pm if x.masked else pdh, 0, wide, rows, H, not x.masked)
+            if x.masked:
+                add_masked(pdh, wide, x.mask, rows, H, pm)
+        after.add_up(s, begin, end, u, x, po, p0)
+        done += end - begin
 
 
 @njit(error_model="numpy")
-def _row_backward(gates, s_n, old, at_old, dout, dh, at_dh, da, ds, here, x, row, H):
+def _row_backward(gates, s_n, old, at_old, dout, dh, at_dh, d, at_d, x, row, H):
     for j in range(0, H, lanes(gates)):
         left, g, o = H - j, row * 3 * H + j, row * H + j
         dnew = load(dh, at_dh + j, left) + load(dout, o, left)
@@ -139,9 +138,9 @@ def _row_backward(gates, s_n, old, at_old, dout, dh, at_dh, da, ds, here, x, row
         reset, z = load(gates, g, left), load(gates, g + H, left)
         n, s = load(gates, g + 2 * H, left), load(s_n, o, left)
         dn = dnew * (1.0 - z) * (1.0 - n * n)
-        d = here * 3 * H + j
-        store(da, d, left, dn * s * reset * (1.0 - reset))
-        store(da, d + H, left, dnew * (load(old, at_old + j, left) - n) * z * (1.0 - z))
-        store(da, d + 2 * H, left, dn)
-        store(ds, here * H + j, left, dn * reset)
+        k = at_d + j
+        store(d, k, left, dn * s * reset * (1.0 - reset))
+        store(d, k + H, left, dnew * (load(old, at_old + j, left) - n) * z * (1.0 - z))
+        store(d, k + 2 * H, left, dn * reset)
+        store(d, k + 3 * H, left, dn)
         store(dh, at_dh + j, left, carry + dnew * z)

@@ -1,7 +1,7 @@
 """Long short-term memory over a whole sequence; the twin of ``gatelab.cells.lstm``.
 
     i  = σ(a_i + s_i + p_i ⊙ c)          s = h W_hh (normalised, where wanted)
-    f  = σ(a_f + s_f + p_f ⊙ c)          a = x W_ih + biases, computed for all steps beforehand
+    f  = σ(a_f + s_f + p_f ⊙ c)          a = x W_ih + biases, computed for a piece of steps beforehand
     g  = tanh(a_g + s_g)                 p: peepholes, where there are any
     c' = f ⊙ c + i ⊙ g
     o  = σ(a_o + s_o + p_o ⊙ c')
@@ -17,57 +17,64 @@ from __future__ import annotations
 from numba import njit
 
 from gatelab.kernels import extras as optional
+from gatelab.kernels import inputs as before
 from gatelab.kernels import steps as time
+from gatelab.kernels import sums as after
 from gatelab.kernels.activations import sigmoid, tanh
 from gatelab.kernels.compiling import kernel
-from gatelab.kernels.extras import add_masked, kept, normalise_gate_backward, normalise_gates, seen
-from gatelab.kernels.norm import normalise, normalise_backward
+from gatelab.kernels.extras import add_masked, kept, seen
+from gatelab.kernels.norm import normalise, normalise_backward, normalise_gates
 from gatelab.kernels.product import product
-from gatelab.kernels.simd import lanes, load, pointer, store, zeros
+from gatelab.kernels.simd import lanes, load, pointer, shifted, store, zeros
 
 
 @kernel
-def forward(steps, a, weight, h, c, out, cells, extras, products, masked, room, coupled, keep):
-    """Some of the steps, of all items.
+def forward(way, inputs, weight, h, c, out, record, cells, extras, products, masked, room, coupled, keep):
+    """All steps of some items.
 
     Args:
-        steps: which of them.
-        a: ``(n, G·H)`` from row ``steps.base`` on, the input's side of the pre-activations; where ``keep``, the gates
-            are written over it.
+        way: their rows.
+        inputs: what the input's side is made of.
         weight: ``W_hh`` transposed and packed.
         h, c: ``(B, H)`` the state, initial before and final after.
         out: ``(N, H)`` h after every step, written.
+        record: ``(N, G·H)`` the gates, written where ``keep``.
         cells: ``(N, H)`` c after every step, written where ``keep``.
         extras: normalisation, peepholes, masks and zoneout.
-        products, masked: room for ``(B, blocks · width)`` and, with a mask, ``(B, H)``.
+        products, masked: room for ``(items, G·H)`` and, with a mask, ``(items, H)``.
         room: ``(2, H)``.
         coupled: i = 1 − f.
     """
-    H, wide, blocks, gates = h.shape[1], products.shape[1], len(weight), 3 if coupled else 4
-    s, x = time.opened(steps), optional.opened(extras)
-    pa, w, ph, pc, po, pcs = pointer(a), pointer(weight), pointer(h), pointer(c), pointer(out), pointer(cells)
-    pp, pm, fresh = pointer(products), pointer(masked), pointer(room)
-    for index in range(steps.begin, steps.end):
-        t = time.at(s, index)
-        rows, first = time.count(s, t), time.row(s, t)
-        if x.masked:
-            seen(ph, H, x.mask, rows, H, pm)
-        product(pm if x.masked else ph, 0, H, w, blocks, H, pp, 0, wide, rows, False)
-        for r in range(rows):
-            row, at_a = first + r, (first + r - steps.base) * gates * H
-            if x.normalised:
-                normalise_gates(pp, r * wide, x, row, gates, H, keep)
-            write(pa, at_a, pc, r * H, pp, r * wide, fresh, x, H, coupled, keep)
-            shown = 0
-            if x.normalised_c:
-                shown = H
-                _normalise_c(fresh, H)
-            at_o = (gates - 1) * H
-            show(pa, at_a, ph, pc, r * H, pp, r * wide + at_o, po, pcs, fresh, shown, x, row, gates, H, keep)
+    H, wide, gates, at = h.shape[1], products.shape[1], 3 if coupled else 4, way.first * h.shape[1]
+    s, x, i = time.opened(way), optional.opened(extras, way.first), before.opened(inputs)
+    w, ph, pc, po = pointer(weight), shifted(pointer(h), at), shifted(pointer(c), at), pointer(out)
+    pr, pcs, pp, pm, fresh = pointer(record), pointer(cells), pointer(products), pointer(masked), pointer(room)
+    done = 0
+    while done < s.T:
+        begin, end = time.piece(s, done, i.most, s.backwards)
+        before.project(s, begin, end, i, x, gates, keep)
+        for step in range(end - begin):
+            t = end - 1 - step if s.backwards else begin + step
+            rows, first, here = time.count(s, t), time.row(s, t), time.own_row(s, t, begin)
+            if x.masked:
+                seen(ph, H, x.mask, rows, H, pm)
+            product(pm if x.masked else ph, 0, H, w, H, pp, 0, wide, rows, gates * H, False)
+            for r in range(rows):
+                row, at_a, at_p = first + r, (here + r) * i.step_a, r * wide
+                if x.normalised:
+                    normalise_gates(pp, at_p, x.gain, x.normed, x.factors, row, gates, H, keep)
+                write(i.a, at_a, pc, r * H, pp, at_p, pr, row * gates * H, fresh, x, H, coupled, keep)
+                shown = 0
+                if x.normalised_c:
+                    shown = H
+                    _normalise_c(fresh, H)
+                o = (gates - 1) * H
+                show(i.a, at_a + o, ph, pc, r * H, pp, at_p + o, po, pr, pcs, fresh, shown, x, row, gates, H, keep)
+        done += end - begin
 
 
 @njit(error_model="numpy")
-def write(a, at_a, c, at_c, p, at_p, fresh, x, H, coupled, keep):
+def write(a, at_a, c, at_c, p, at_p, record, at_r, fresh, x, H, coupled, keep):
     """The gates that write, and the new c."""
     at_f = 0 if coupled else H
     for j in range(0, H, lanes(a)):
@@ -87,10 +94,11 @@ def write(a, at_a, c, at_c, p, at_p, fresh, x, H, coupled, keep):
         g = tanh(load(a, k + at_f + H, left) + load(p, at_p + at_f + H + j, left))
         store(fresh, j, left, f * old + i * g)
         if keep:
+            to = at_r + j
             if not coupled:
-                store(a, k, left, i)
-            store(a, k + at_f, left, f)
-            store(a, k + at_f + H, left, g)
+                store(record, to, left, i)
+            store(record, to + at_f, left, f)
+            store(record, to + at_f + H, left, g)
 
 
 @njit(error_model="numpy")
@@ -105,13 +113,12 @@ def _normalise_c(fresh, H):
 
 
 @njit(error_model="numpy")
-def show(a, at_a, h, c, at_h, p, at_p, out, cells, fresh, shown, x, row, gates, H, keep):
+def show(a, at_a, h, c, at_h, p, at_p, out, record, cells, fresh, shown, x, row, gates, H, keep):
     """The gate that shows, the new h, and zoneout of both states."""
-    at_o = at_a + (gates - 1) * H
     for j in range(0, H, lanes(a)):
         left, n = H - j, row * H + j
         new_c = load(fresh, j, left)
-        zo = load(a, at_o + j, left) + load(p, at_p + j, left)
+        zo = load(a, at_a + j, left) + load(p, at_p + j, left)
         if x.peeping:
             zo = zo + load(x.peephole, (gates - 2) * H + j, left) * new_c
         o = sigmoid(zo)
@@ -128,59 +135,56 @@ def show(a, at_a, h, c, at_h, p, at_p, out, cells, fresh, shown, x, row, gates, 
         store(out, n, left, new_h)
         if keep:
             store(cells, n, left, new_c)
-            store(a, at_o + j, left, o)
+            store(record, (row * gates + gates - 1) * H + j, left, o)
 
 
 @kernel
-def backward(steps, record, cells, c0, dout, dh, dc, da, weight, dproduct, dextras, extras, masked, room, coupled):
+def backward(way, sums, record, cells, out, h0, c0, dout, dh, dc, weight, dextras, extras, masked, room, coupled):
     """The same steps backwards.
 
     Args:
-        steps, cells, extras, coupled: as in ``forward``.
-        record: ``(N, G·H)`` the gates, as left in a.
-        c0: ``(B, H)`` the initial c.
+        way, record, cells, out, extras, coupled: as in ``forward``.
+        sums: what the gradients of the weights are added to.
+        h0, c0: ``(B, H)`` the initial state.
         dout: ``(N, H)`` ∂loss/∂out.
-        dh, dc: ``(B, width)`` ∂loss/∂(final state) before, ∂loss/∂(initial state) after; padded to whole blocks.
-        da: ``(n, G·H)`` from row ``steps.base`` on, ∂loss/∂a, written: the gradient of the recurrent side, too.
+        dh, dc: ``(items, ≥ H)`` ∂loss/∂(final state) before, ∂loss/∂(initial state) after.
         weight: ``W_hh`` packed.
-        dproduct: ``(n, G·H)`` likewise, ∂loss/∂(h W_hh) where it is normalised.
         dextras: ``(5, H)`` ∂loss/∂ gain_c, bias_c and the peepholes in their order, added to.
-        masked: with a mask, room for ``(B, width)``.
+        masked: with a mask, room for as much as ``dh``.
         room: ``(3, H)``.
     """
-    H, wide, blocks, gates = c0.shape[1], dh.shape[1], len(weight), 3 if coupled else 4
-    s, x = time.opened(steps), optional.opened(extras)
-    ps, pcs, p0, pdo, pdh, pdc, pda = (
-        pointer(record),
-        pointer(cells),
-        pointer(c0),
-        pointer(dout),
-        pointer(dh),
-        pointer(dc),
-        pointer(da),
-    )
-    w, pdp, pde, pr, fresh = pointer(weight), pointer(dproduct), pointer(dextras), pointer(masked), pointer(room)
-    for index in range(steps.end - 1, steps.begin - 1, -1):
-        t = time.at(s, index)
-        rows, first = time.count(s, t), time.row(s, t)
-        for r in range(rows):
-            before, row, at_da = time.row_before(s, t, r), first + r, (first + r - steps.base) * gates * H
-            old, at_old = (pcs, before * H) if before >= 0 else (p0, r * H)
-            _renew(ps, row * gates * H, old, at_old, fresh, H, coupled)
-            shown, factor = 0, 1.0
-            if x.normalised_c:
-                shown, factor = H, _normalise_c(fresh, H)
-            _show_backward(ps, row * gates * H, pdo, pdh, r * wide, pda, at_da, fresh, shown, pde, x, row * H, H, gates)
-            if x.normalised_c:
-                normalise_backward(fresh, 2 * H, x.gain_c, 0, fresh, H, factor, H, fresh, 2 * H)
-            _write_backward(ps, old, at_old, pdc, r * wide, pda, at_da, fresh, pde, x, row, H, coupled)
-            if x.normalised:
-                for gate in range(gates):
-                    normalise_gate_backward(pda, at_da + gate * H, x, row, gate, gates, H, pdp, first + r - steps.base)
-        d, K = pdp if x.normalised else pda, gates * H
-        product(d, (first - steps.base) * K, K, w, blocks, K, pr if x.masked else pdh, 0, wide, rows, not x.masked)
-        if x.masked:
-            add_masked(pdh, wide, x.mask, rows, H, pr)
+    H, wide, gates, at = c0.shape[1], dh.shape[1], 3 if coupled else 4, way.first * c0.shape[1]
+    s, x, u = time.opened(way), optional.opened(extras, way.first), after.opened(sums)
+    ps, pcs, po, pdo, pdh = pointer(record), pointer(cells), pointer(out), pointer(dout), pointer(dh)
+    p0, pc0, pdc, w = shifted(pointer(h0), at), shifted(pointer(c0), at), pointer(dc), pointer(weight)
+    pde, pm, fresh = pointer(dextras), pointer(masked), pointer(room)
+    d, step_d = (u.dproduct, u.step_p) if x.normalised else (u.d, u.step)
+    done = 0
+    while done < s.T:
+        begin, end = time.piece(s, done, u.most, not s.backwards)
+        for step in range(end - begin):
+            t = begin + step if s.backwards else end - 1 - step
+            rows, first, here = time.count(s, t), time.row(s, t), time.own_row(s, t, begin)
+            for r in range(rows):
+                previous, row, at_d = time.row_before(s, t, r), first + r, (here + r) * u.step
+                old, at_old = (pcs, previous * H) if previous >= 0 else (pc0, r * H)
+                _renew(ps, row * gates * H, old, at_old, fresh, H, coupled)
+                shown, factor = 0, 1.0
+                if x.normalised_c:
+                    shown, factor = H, _normalise_c(fresh, H)
+                _show_backward(
+                    ps, row * gates * H, pdo, pdh, r * wide, u.d, at_d, fresh, shown, pde, x, row * H, H, gates
+                )
+                if x.normalised_c:
+                    normalise_backward(fresh, 2 * H, x.gain_c, 0, fresh, H, factor, H, fresh, 2 * H)
+                _write_backward(ps, old, at_old, pdc, r * wide, u.d, at_d, fresh, pde, x, row, H, coupled)
+                if x.normalised:
+                    after.normalise_states(u, here + r, x, row, gates)
+            product(d, here * step_d, step_d, w, gates * H, pm if x.masked else pdh, 0, wide, rows, H, not x.masked)
+            if x.masked:
+                add_masked(pdh, wide, x.mask, rows, H, pm)
+        after.add_up(s, begin, end, u, x, po, p0)
+        done += end - begin
 
 
 @njit(error_model="numpy")

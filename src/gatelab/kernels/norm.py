@@ -1,14 +1,15 @@
 """Layer normalisation of rows (Ba et al. 2016, arXiv:1607.06450, eq. 4), in both directions.
 
 x̂ = (x − mean x) / √(var x + ε)      y = γ ⊙ x̂ + β
+
+N rows of all steps, H hidden, G gates.
 """
 
 from __future__ import annotations
 
 from numba import njit
 
-from gatelab.kernels.compiling import kernel
-from gatelab.kernels.simd import lanes, load, pointer, store, total, zeros
+from gatelab.kernels.simd import lanes, load, peek, poke, store, total, zeros
 
 EPSILON = 1e-5  # torch's
 
@@ -44,50 +45,27 @@ def normalise_backward(dy, at_dy, gain, at_gain, normed, at_normed, factor, size
         store(dx, at_dx + j, size - j, (d - mean - load(normed, at_normed + j, size - j) * slope) * factor)
 
 
-@kernel
-def normalise_rows(a, gain, bias, normed, factors):
-    """Every gate of every row of ``a (n, G·H)``: normalised, times ``gain``, plus ``bias``, both ``(G·H,)``.
-
-    The normalised rows ``(n, G·H)`` and their factors ``(n, G)`` are kept where there is room for them.
-    """
-    rows, gates = a.shape[0], factors.shape[1]
-    width = a.shape[1]
-    H, keep = width // gates, normed.size > 0
-    pa, pg, pb, pn = pointer(a), pointer(gain), pointer(bias), pointer(normed)
-    for r in range(rows):
-        for gate in range(gates):
-            at, first = r * width + gate * H, gate * H
-            factor = normalise(pa, at, H)
+@njit(error_model="numpy")
+def normalise_gates(x, at, gain, normed, factors, row, gates, size, keep):
+    """A product's row at ``at``, gate by gate: normalised, kept if wanted as row ``row``, times ``gain (G·H,)``."""
+    for gate in range(gates):
+        here, there = at + gate * size, (row * gates + gate) * size
+        factor = normalise(x, here, size)
+        if keep:
+            poke(factors, row * gates + gate, factor)
+        for j in range(0, size, lanes(x)):
+            normal = load(x, here + j, size - j) * factor
             if keep:
-                factors[r, gate] = factor
-            for j in range(0, H, lanes(pa)):
-                left = H - j
-                normal = load(pa, at + j, left) * factor
-                if keep:
-                    store(pn, at + j, left, normal)
-                store(pa, at + j, left, normal * load(pg, first + j, left) + load(pb, first + j, left))
+                store(normed, there + j, size - j, normal)
+            store(x, here + j, size - j, normal * load(gain, gate * size + j, size - j))
 
 
-@kernel
-def normalise_rows_backward(da, gain, normed, factors, dproduct):
-    """The same backwards: from ∂loss/∂a to ∂loss/∂(what was normalised), both ``(n, G·H)``."""
-    rows, gates = factors.shape
-    width = da.shape[1]
-    H = width // gates
-    pd, pg, pn, pp = pointer(da), pointer(gain), pointer(normed), pointer(dproduct)
-    for r in range(rows):
-        for gate in range(gates):
-            at = r * width + gate * H
-            normalise_backward(pd, at, pg, gate * H, pn, at, factors[r, gate], H, pp, at)
-
-
-@kernel
-def add_products(d, columns, normed, first, sums):
-    """``sums += Σ_rows d ⊙ x̂``, ∂loss/∂gain: ``columns`` of them, from ``first`` on in ``normed`` and ``sums``."""
-    rows, width, wide = d.shape[0], d.shape[1], normed.shape[1]
-    pd, pn, ps = pointer(d), pointer(normed), pointer(sums)
-    for r in range(rows):
-        for j in range(0, columns, lanes(pd)):
-            left = columns - j
-            product = load(pd, r * width + j, left) * load(pn, r * wide + first + j, left)
-            store(ps, first + j, left, load(ps, first + j, left) + product)
+@njit(error_model="numpy")
+def normalise_gate_backward(d, at_d, gain, normed, factors, row, gate, gates, size, dgain, dproduct, at_dproduct):
+    """One gate of the same, backwards: from ``d`` at ``at_d`` to ``dproduct``, which may be there, and to ``dgain``."""
+    there, factor, first = (row * gates + gate) * size, peek(factors, row * gates + gate), gate * size
+    for j in range(0, size, lanes(d)):
+        left = size - j
+        product = load(d, at_d + j, left) * load(normed, there + j, left)
+        store(dgain, first + j, left, load(dgain, first + j, left) + product)
+    normalise_backward(d, at_d, gain, first, normed, there, factor, size, dproduct, at_dproduct)

@@ -1,75 +1,162 @@
-"""Matrix products of a few rows with weights that are packed once and used at every step of a sequence.
+"""Matrix products: of rows with weights that are packed once, and of rows with rows, summed up.
 
 A step multiplies a state ``(rows, K)`` by the same weights ``(K, N)`` again and again. Packed into column blocks of
 ``PANEL`` vectors, ``(blocks, K, width)``, the weights are read from front to back, and a block of up to twelve rows
-stays in registers while it meets them. Measured on one core against MKL on the same matrices: about as fast from
-B = 8 on, and faster below (``docs/log.md``).
+stays in registers while it meets them. The weights' gradients are sums over rows of what one row was times what another
+has to become: the same, with the rows in K's place. Measured on one core against MKL on the same matrices: about as
+fast, and faster for few rows (``docs/log.md``).
 """
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numba import njit
 
-from gatelab.kernels.simd import BYTES, PANEL, ROWS, lanes, multiply
+from gatelab.kernels.compiling import kernel
+from gatelab.kernels.room import Room, width
+from gatelab.kernels.simd import GRAIN, PANEL, ROWS, lanes, load, multiply, peek, pointer, poke, store
+
+CHUNK = 256
+"""Rows that are summed up at once: what they need besides stays in the cache."""
 
 _MOST, _MORE, _SOME = ROWS[:3]
 _most, _more, _some, _two, _one = (multiply(rows) for rows in (_MOST, _MORE, _SOME, 2, 1))
+_most_turned, _more_turned, _some_turned, _two_turned, _one_turned = (
+    multiply(rows, True) for rows in (_MOST, _MORE, _SOME, 2, 1)
+)
 
 
-def width(dtype: np.dtype) -> int:
-    """Columns in a packed block: what a product of ``dtype`` rounds its columns up to."""
-    return PANEL * BYTES // np.dtype(dtype).itemsize
+# ---- weights, packed -----------------------------------------------------------------------------------------------
 
 
-def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Zeros that begin where a cache line begins; a vector that straddles two lines takes twice as long to load."""
-    size = math.prod(shape)
-    room = np.zeros(size + BYTES // dtype.itemsize, dtype)
-    start = -room.ctypes.data % BYTES // dtype.itemsize
-    return room[start : start + size].reshape(shape)
-
-
-def packed(weight: np.ndarray) -> np.ndarray:
+def packed(weight: np.ndarray, room: Room | None = None) -> np.ndarray:
     """The weights ``(K, N)``, any strides, as column blocks ``(⌈N / width⌉, K, width)``; zeros fill the last block."""
     K, N = weight.shape
-    columns = width(weight.dtype)
-    whole = N // columns
-    blocks = aligned((-(-N // columns), K, columns), weight.dtype)
-    blocks[:whole] = weight[:, : whole * columns].reshape(K, whole, columns).transpose(1, 0, 2)
-    if whole < len(blocks):
-        blocks[whole, :, : N - whole * columns] = weight[:, whole * columns :]
+    blocks = (room or Room()).take((-(-N // width(weight.dtype)), K, width(weight.dtype)), weight.dtype)
+    if weight.T.flags.c_contiguous:
+        _pack_turned(weight.T, blocks)
+    else:
+        _pack(np.ascontiguousarray(weight), blocks)
     return blocks
 
 
+@kernel
+def _pack(weight, blocks):
+    K, N = weight.shape
+    w, to, wide = pointer(weight), pointer(blocks), blocks.shape[2]
+    for first in range(0, N, wide):
+        for k in range(K):
+            for j in range(0, wide, lanes(w)):
+                at = first + j
+                store(to, first * K + k * wide + j, wide, load(w, k * N + at, N - at))
+
+
+@kernel
+def _pack_turned(weight, blocks):
+    N, K = weight.shape
+    w, to, wide = pointer(weight), pointer(blocks), blocks.shape[2]
+    for first in range(0, len(blocks) * wide, wide):
+        for start in range(0, K, 16):  # a cache line of each row at a time
+            for column in range(first, first + wide):
+                for k in range(start, min(start + 16, K)):
+                    value = peek(w, column * K + k) if column < N else 0 * peek(w, 0)
+                    poke(to, first * K + k * wide + column - first, value)
+
+
+# ---- rows times weights --------------------------------------------------------------------------------------------
+
+
+@njit(inline="always")
+def grains(rows):
+    """``rows`` and as many more as make whole grains: a row is then computed in one way, whatever its neighbours."""
+    return -(-rows // GRAIN) * GRAIN
+
+
 @njit(nogil=True, error_model="numpy")
-def product(a, at_a, step_a, b, blocks, K, c, at_c, step_c, rows, add):
-    """``c (+)= a @ b``: ``a (rows, K)`` and ``c (rows, blocks · width)`` lie ``step`` apart, ``b`` is ``packed``.
+def product(a, at_a, step_a, b, K, c, at_c, step_c, rows, columns, add):
+    """``c (+)= a @ b``: ``a (rows, K)`` and ``c (rows, columns)`` lie ``step`` apart, ``b`` is ``packed``.
 
     All are addresses (``simd.pointer``), so that rows of larger matrices will do.
     """
-    columns = PANEL * lanes(a)
-    for block in range(blocks):
-        here, there = block * K * columns, at_c + block * columns
+    for first in range(0, columns, PANEL * lanes(a)):
+        here, there, left = first * K, at_c + first, columns - first
         row = 0
         while row < rows:
-            left = rows - row
-            x, y = at_a + row * step_a, there + row * step_c
+            more, x, y = rows - row, at_a + row * step_a, there + row * step_c
             # Four more than a block: two halves are better than a whole and a rest.
-            if left >= _MOST and left != _MOST + _SOME:
-                _most(a, x, step_a, b, here, K, c, y, step_c, add)
+            if more >= _MOST and more != _MOST + _SOME:
+                _most(a, x, step_a, b, here, K, c, y, step_c, left, add)
                 row += _MOST
-            elif left >= _MORE:
-                _more(a, x, step_a, b, here, K, c, y, step_c, add)
+            elif more >= _MORE:
+                _more(a, x, step_a, b, here, K, c, y, step_c, left, add)
                 row += _MORE
-            elif left >= _SOME:
-                _some(a, x, step_a, b, here, K, c, y, step_c, add)
+            elif more >= _SOME:
+                _some(a, x, step_a, b, here, K, c, y, step_c, left, add)
                 row += _SOME
-            elif left >= 2:
-                _two(a, x, step_a, b, here, K, c, y, step_c, add)
+            elif more >= 2:
+                _two(a, x, step_a, b, here, K, c, y, step_c, left, add)
                 row += 2
             else:
-                _one(a, x, step_a, b, here, K, c, y, step_c, add)
+                _one(a, x, step_a, b, here, K, c, y, step_c, left, add)
                 row += 1
+
+
+# ---- sums over rows ------------------------------------------------------------------------------------------------
+
+
+@njit(error_model="numpy")
+def pack_row(row, at, columns, panels, index, n):
+    """Writes the row at ``at``, number ``index`` of ``n``, to its place among ``panels``.
+
+    Chunk after chunk of rows, within a chunk block after block of columns, ``(size, width)`` each.
+    """
+    wide = PANEL * lanes(row)
+    chunk = index // CHUNK * CHUNK
+    size = min(CHUNK, n - chunk)
+    here = chunk * (-(-columns // wide) * wide) + (index - chunk) * wide
+    for first in range(0, columns, wide):
+        for j in range(0, wide, lanes(row)):
+            store(panels, here + first * size + j, wide, load(row, at + first + j, columns - first - j))
+
+
+@njit(nogil=True, error_model="numpy")
+def add_outer(d, at_d, step_d, rows, panels, columns, n, c, at_c, step_c, room):
+    """``c += dᵀ @ x``: ``d (n, rows)`` and ``c (rows, columns)`` lie ``step`` apart, x is ``n`` packed rows.
+
+    All are addresses. ``room`` is for ``CHUNK`` times as many numbers as a block has rows, and one vector.
+    """
+    wide = PANEL * lanes(d)
+    padded = -(-columns // wide) * wide
+    for k in range(0, n, CHUNK):
+        K, x, row = min(CHUNK, n - k), k * padded, 0
+        while row < rows:
+            more, here, there = rows - row, at_d + k * step_d + row, at_c + row * step_c
+            if more >= _MOST and more != _MOST + _SOME:
+                _pack_columns(d, here, step_d, K, room)
+                for j in range(0, columns, wide):
+                    _most_turned(room, 0, _MOST, panels, x + j * K, K, c, there + j, step_c, columns - j, True)
+                row += _MOST
+            elif more >= _MORE:
+                for j in range(0, columns, wide):
+                    _more_turned(d, here, step_d, panels, x + j * K, K, c, there + j, step_c, columns - j, True)
+                row += _MORE
+            elif more >= _SOME:
+                for j in range(0, columns, wide):
+                    _some_turned(d, here, step_d, panels, x + j * K, K, c, there + j, step_c, columns - j, True)
+                row += _SOME
+            elif more >= 2:
+                for j in range(0, columns, wide):
+                    _two_turned(d, here, step_d, panels, x + j * K, K, c, there + j, step_c, columns - j, True)
+                row += 2
+            else:
+                for j in range(0, columns, wide):
+                    _one_turned(d, here, step_d, panels, x + j * K, K, c, there + j, step_c, columns - j, True)
+                row += 1
+
+
+@njit(error_model="numpy")
+def _pack_columns(d, at, step, K, room):
+    """``_MOST`` neighbouring columns, side by side in ``room (K, _MOST)``."""
+    for k in range(K):
+        for j in range(0, _MOST, lanes(d)):
+            store(room, k * _MOST + j, _MOST - j, load(d, at + k * step + j, _MOST - j))

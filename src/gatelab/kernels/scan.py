@@ -1,17 +1,14 @@
 """A pass over a whole sequence as the layers call it: weights packed, room made, kernels called.
 
-A pass may come in pieces of consecutive steps, so that what a piece needs besides stays in the cache: a ``Forward`` or
-``Backward`` is made for the pass and called for each piece, backwards from the last to the first.
+What each thread has to do is one call of a compiled function, without Python's lock.
 
-A pass runs in the thread that calls it, without Python's lock.
-
-T steps, B items, N rows of all steps, n rows of a piece, H hidden, G gates.
+T steps, B items, N rows of all steps, I input, H hidden, G gates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -19,181 +16,178 @@ import numpy as np
 from gatelab.kernels import gru, lstm, rnn
 from gatelab.kernels.compiling import announced
 from gatelab.kernels.extras import Extras
-from gatelab.kernels.product import aligned, packed, width
-from gatelab.kernels.steps import Steps
+from gatelab.kernels.inputs import Inputs
+from gatelab.kernels.product import CHUNK, packed
+from gatelab.kernels.room import Room, own_room
+from gatelab.kernels.sharing import together, ways
+from gatelab.kernels.simd import BYTES, ROWS
+from gatelab.kernels.steps import Way
+from gatelab.kernels.sums import Sums
 
 Array = np.ndarray
-KERNELS = {"rnn": 1, "rnn_relu": 1, "lstm": 4, "lstm_coupled": 3, "gru": 3}
-"""The cells of ``gatelab.cells.CELLS`` that have kernels, and how many blocks of gates they have."""
+CELLS = ("rnn", "rnn_relu", "lstm", "lstm_coupled", "gru")
+"""The cells of ``gatelab.cells.CELLS`` that have kernels."""
+
+_CACHE = 2**18  # bytes of a piece that should stay in the cache of one core, what belongs to it beside them
+_FEWEST = 256  # rows of a piece, below which the products of the weights' gradients slow down
+_NARROW = 16  # columns of an input for whose weights the gradient is summed up transposed
 
 
-class Way(NamedTuple):
-    """Through which rows a pass goes."""
+class Pass(NamedTuple):
+    """One layer in one direction: what goes in, and what a forward pass leaves for the backward pass."""
 
-    offsets: Array  # (T + 1,) int64, the first row of each step and N
+    cell: str
     backwards: bool  # read time from its end
+    offsets: Array  # (T + 1,) int64, the first row of each step, and N
+    rows: Array  # (N, I)
+    weight_ih: Array  # (G·H, I)
+    weight_hh: Array  # (G·H, H)
+    bias: Array  # (G·H,) all biases that add up; or empty
+    bias_n: Array  # (H,) the GRU's ``bias_hh`` of n; of no use to others
+    initial: Sequence[Array]  # (B, H) h, or h and c
+    out: Array  # (N, H)
+    gates: Array  # (N, G·H), of the vanilla network the new contents where zoneout sets them apart from out; or empty
+    other: Array  # (N, H) the LSTM's c after every step, the GRU's recurrent side of n; or empty
+    extras: Extras
+
+    def ways(self, threads: int) -> list[Way]:
+        """The rows of each thread."""
+        return ways(self.offsets, self.backwards, len(self.rows) * self.weight_hh.size, threads)
+
+    def piece(self, way: Way) -> tuple[int, int]:
+        """How many rows a piece should have, and how many it may have."""
+        N = int(way.own[-1])
+        most = max(_FEWEST, _CACHE // (sum(self.weight_hh.shape) * self.out.itemsize))
+        even = -(-N // max(N // most, 1))  # pieces of one size
+        return even, min(N, max(even, int(way.own[1])))
 
 
-class Record(NamedTuple):
-    """What a forward pass leaves for the backward pass."""
-
-    gates: Array  # (N, G·H) a, with the gates (of the vanilla network, the new content) written over it
-    other: Array  # (N, H) the LSTM's c after every step, the GRU's recurrent side of n; empty for the vanilla network
+# ---- forward -------------------------------------------------------------------------------------------------------
 
 
-def no_extras(dtype: np.dtype) -> Extras:
-    """The plain cell."""
-    none, nothing, bytes_ = np.empty((0, 0), dtype), np.empty(0, dtype), np.empty((0, 0), np.uint8)
-    return Extras(none, bytes_, bytes_, 0.0, 0.0, nothing, none, none, nothing, nothing, nothing)
+def forward(p: Pass, final: Sequence[Array], keep: bool, threads: int) -> None:
+    """Fills ``p.out``, and where ``keep`` the records; ``final``, like ``p.initial``, are written too."""
+    for state, initial in zip(final, p.initial, strict=True):
+        state[...] = initial
+    room = own_room("weights")
+    weights = packed(p.weight_ih.T, room), packed(p.weight_hh.T, room)
+    together([partial(_forward, p, way, final, weights, keep) for way in p.ways(threads)], threads)
 
 
-class Piece(NamedTuple):
-    """Consecutive steps of a pass, and the rows that they are."""
-
-    begin: int  # the first step, in the order of reading
-    end: int
-    first: int  # the first row
-    last: int
-
-
-def pieces(way: Way, rows: int) -> list[Piece]:
-    """The whole pass in pieces of about ``rows`` rows and at least one step, in the order of reading."""
-    if rows >= way.offsets[-1]:
-        return [Piece(0, len(way.offsets) - 1, 0, int(way.offsets[-1]))]
-    sizes = np.diff(way.offsets)[:: -1 if way.backwards else 1]  # (T,) in the order of reading
-    done = sizes.cumsum()
-    N, ends = int(done[-1]), [0]
-    while ends[-1] < len(sizes):
-        before = done[ends[-1] - 1] if ends[-1] else 0
-        ends.append(max(ends[-1] + 1, int(np.searchsorted(done, before + rows, side="right"))))
-    found = []
-    for begin, end in pairwise(ends):
-        first, last = (int(done[begin - 1]) if begin else 0), int(done[end - 1])
-        found.append(Piece(begin, end, *((N - last, N - first) if way.backwards else (first, last))))
-    return found
+def _forward(p: Pass, way: Way, final: Sequence[Array], weights: tuple[Array, Array], keep: bool) -> None:
+    (width, H), items, dtype, (most, n) = p.weight_hh.shape, int(way.own[1]), p.out.dtype, p.piece(way)
+    room = own_room("pass")
+    gathered, a = room.matrix(n, p.rows.shape[1], dtype), room.matrix(n, width, dtype)
+    inputs = Inputs(p.rows, weights[0], p.bias, gathered, a, most, width)
+    masked = room.take((items, H), dtype) if p.extras.mask.size else p.extras.mask
+    products, h, x = room.matrix(items, width, dtype), final[0], p.extras
+    if p.cell == "gru":
+        work = partial(
+            gru.forward, way, inputs, weights[1], p.bias_n, h, p.out, p.gates, p.other, x, products, masked, keep
+        )
+    elif p.cell in ("rnn", "rnn_relu"):
+        relu = p.cell == "rnn_relu"
+        work = partial(rnn.forward, way, inputs, weights[1], h, p.out, p.gates, x, products, masked, relu, keep)
+    else:
+        fresh, coupled, records = room.take((2, H), dtype), p.cell == "lstm_coupled", (p.out, p.gates, p.other)
+        rooms = (products, masked, fresh)
+        work = partial(lstm.forward, way, inputs, weights[1], h, final[1], *records, x, *rooms, coupled, keep)
+    announced(p.cell, "forward", dtype, work)
 
 
-class Forward:
-    """A forward pass.
-
-    Args:
-        cell: a name of ``KERNELS``.
-        way: through which rows.
-        weight_hh: ``(G·H, H)``.
-        bias_n: ``(H,)`` the GRU's ``bias_hh`` of n; of no use to others.
-        state: h, or h and c, each ``(B, H)``: initial before and final after.
-        out: ``(N, H)``, written. The vanilla network's may be a itself, without zoneout.
-        other: as in ``Record``, written where ``keep``.
-        extras: see there.
-        keep: a backward pass will follow.
-    """
-
-    def __init__(
-        self,
-        cell: str,
-        way: Way,
-        weight_hh: Array,
-        bias_n: Array,
-        state: Sequence[Array],
-        out: Array,
-        other: Array,
-        extras: Extras,
-        keep: bool,
-    ):
-        self.cell, self.way, self.bias_n, self.state = cell, way, bias_n, state
-        self.out, self.other, self.extras, self.keep = out, other, extras, keep
-        self.weight, (B, H), dtype = packed(weight_hh.T), state[0].shape, weight_hh.dtype
-        self.products = aligned((B, len(self.weight) * width(dtype)), dtype)
-        self.masked = aligned((B, H), dtype) if extras.mask.size else extras.mask
-        self.room = np.empty((2, H), dtype)
-
-    def __call__(self, a: Array, begin: int, end: int, base: int) -> None:
-        """The steps ``begin`` to ``end`` in the order of reading.
-
-        ``a (n, G·H)`` is the input times weights plus biases (but for ``bias_n``) from row ``base`` on. Where the pass
-        is kept, the gates are written over it.
-        """
-        announced(self.cell, "forward", a.dtype, lambda: self._run(a, Steps(*self.way, begin, end, base)))
-
-    def _run(self, a: Array, steps: Steps) -> None:
-        h, shared = self.state[0], (self.extras, self.products, self.masked)
-        if self.cell == "gru":
-            gru.forward(steps, a, self.weight, self.bias_n, h, self.out, self.other, *shared, self.keep)
-        elif self.cell in ("rnn", "rnn_relu"):
-            rnn.forward(steps, a, self.weight, h, self.out, *shared, self.cell == "rnn_relu", self.keep)
-        else:
-            c, coupled = self.state[1], self.cell == "lstm_coupled"
-            lstm.forward(steps, a, self.weight, h, c, self.out, self.other, *shared, self.room, coupled, self.keep)
+# ---- backward ------------------------------------------------------------------------------------------------------
 
 
 class Gradients(NamedTuple):
-    """What a backward pass writes for the rows of a piece."""
+    """What a backward pass adds to, but for ``rows`` and ``initial``, which it writes."""
 
-    a: Array  # (n, G·H) ∂loss/∂a
-    s_n: Array  # (n, H) the GRU's ∂loss/∂(recurrent side of n); empty for the others, for which it is that of a
-    product: Array  # (n, G·H) ∂loss/∂(h W_hh) where that is normalised; else empty
+    rows: Array  # (N, I), or empty where it is not wanted
+    weight_ih: Array  # (G·H, I)
+    weight_hh: Array  # (G·H, H)
+    bias: Array  # (G·H,) of ``bias_hh``; of the GRU (4H,): behind it that of ``bias_ih`` for n
+    initial: Sequence[Array]  # (B, H) each
+    gain_ih: Array  # (G·H,) or empty
+    gain: Array  # (G·H,) or empty
+    own: Array  # (5, H) the LSTM's gain_c, bias_c and peepholes
 
 
-class Backward:
-    """A backward pass.
+_SUMMED = tuple(name for name in Gradients._fields if name not in ("rows", "initial"))
 
-    Args:
-        cell, way, weight_hh, out, extras: as in ``Forward``.
-        initial: the initial state, ``(B, H)`` each.
-        record: what the forward pass left.
-        dout: ``(N, H)`` ∂loss/∂out.
-        dstate: ∂loss/∂(final state), ``(B, H)`` each.
-    """
 
-    def __init__(
-        self,
-        cell: str,
-        way: Way,
-        weight_hh: Array,
-        initial: Sequence[Array],
-        out: Array,
-        record: Record,
-        extras: Extras,
-        dout: Array,
-        dstate: Sequence[Array],
-    ):
-        self.cell, self.way, self.initial, self.out = cell, way, initial, out
-        self.record, self.extras, self.dout = record, extras, dout
-        (B, H), dtype = initial[0].shape, weight_hh.dtype
-        self.H, columns = H, width(dtype)
-        rows = [weight_hh[: 2 * H], weight_hh[2 * H :]] if cell == "gru" else [weight_hh]
-        self.weights = [packed(block) for block in rows]
-        wide = -(-H // columns) * columns
-        self.dstate = [aligned((B, wide), dtype) for _ in dstate]
-        for mine, given in zip(self.dstate, dstate, strict=True):
-            mine[:, :H] = given
-        self.masked = aligned((B, wide), dtype) if extras.mask.size else extras.mask
-        self.room, self.own = np.empty((3, H), dtype), np.zeros((5, H), dtype)
+class _Share(NamedTuple):
+    """What one thread adds up of its own."""
 
-    def __call__(self, gradients: Gradients, begin: int, end: int, base: int) -> None:
-        """The steps from ``end`` back to ``begin`` in the order of reading; ``gradients`` from row ``base`` on."""
-        dtype, steps = self.dout.dtype, Steps(*self.way, begin, end, base)
-        announced(self.cell, "backward", dtype, lambda: self._run(gradients, steps))
+    way: Way
+    gradients: Gradients
+    dstate: list[Array]  # (items, H) each
 
-    def _run(self, gradients: Gradients, steps: Steps) -> None:
-        (gates, other), (da, ds, dproduct), dh = self.record, gradients, self.dstate[0]
-        x, dout = self.extras, self.dout
-        if self.cell == "gru":
-            w_rz, w_n = self.weights
-            h0, room = self.initial[0], self.masked
-            gru.backward(steps, gates, other, self.out, h0, dout, dh, da, ds, w_rz, w_n, dproduct, x, room)
-        elif self.cell in ("rnn", "rnn_relu"):
-            relu = self.cell == "rnn_relu"
-            rnn.backward(steps, gates, dout, dh, da, self.weights[0], dproduct, x, self.masked, relu)
-        else:
-            dc, c0, w, coupled = self.dstate[1], self.initial[1], self.weights[0], self.cell == "lstm_coupled"
-            rooms = (self.own, x, self.masked, self.room)
-            lstm.backward(steps, gates, other, c0, dout, dh, dc, da, w, dproduct, *rooms, coupled)
 
-    def initial_gradients(self) -> list[Array]:
-        """∂loss/∂(initial state), ``(B, H)`` each, after the last piece."""
-        return [array[:, : self.H] for array in self.dstate]
+def backward(p: Pass, dout: Array, dstate: Sequence[Array | None], found: Gradients, threads: int) -> None:
+    """From ∂loss/∂out ``(N, H)`` and ∂loss/∂(final state), None for zeros, to all gradients."""
+    H, room = p.out.shape[1], own_room("weights")
+    shares = [_share(p, way, found, dstate, n == 0) for n, way in enumerate(p.ways(threads))]
+    shared = 2 * H if p.cell == "gru" else len(p.weight_ih)
+    wanted = p.weight_ih if found.rows.size else p.weight_ih[:0, :0]
+    weights = packed(p.weight_hh, room), packed(wanted[:shared], room), packed(wanted[shared:], room)
+    together([partial(_backward, p, share, dout, weights) for share in shares], threads)
+    for way, mine, states in shares:
+        for whole, state in zip(found.initial, states, strict=True):
+            whole[way.first : way.first + len(state)] = state[:, :H]
+        if mine is not found:
+            for name in _SUMMED:
+                array = getattr(found, name)
+                array += getattr(mine, name)
 
-    def extras_gradients(self) -> Array:
-        """∂loss/∂ gain_c, bias_c and the peepholes ``(5, H)``."""
-        return self.own
+
+def _share(p: Pass, way: Way, found: Gradients, dstate: Sequence[Array | None], first: bool) -> _Share:
+    items, (_, H) = int(way.own[1]), p.out.shape
+    states = [
+        np.zeros((items, H), p.out.dtype) if given is None else given[way.first : way.first + items].copy()
+        for given in dstate
+    ]
+    if first:
+        return _Share(way, found, states)
+    return _Share(way, found._replace(**{name: np.zeros_like(getattr(found, name)) for name in _SUMMED}), states)
+
+
+def _backward(p: Pass, share: _Share, dout: Array, weights: tuple[Array, Array, Array]) -> None:
+    (way, found, dstate), dtype, x, room = share, p.out.dtype, p.extras, own_room("pass")
+    sums, masked = _sums(p, way, found, *weights[1:], room), np.empty_like(dstate[0]) if x.mask.size else x.mask
+    gates, h0, dh = p.gates if p.gates.size else p.out, p.initial[0], dstate[0]
+    if p.cell == "gru":
+        work = partial(gru.backward, way, sums, gates, p.other, p.out, h0, dout, dh, weights[0], x, masked)
+    elif p.cell in ("rnn", "rnn_relu"):
+        relu = p.cell == "rnn_relu"
+        work = partial(rnn.backward, way, sums, gates, p.out, h0, dout, dh, weights[0], x, masked, relu)
+    else:
+        states, coupled = (p.out, h0, p.initial[1], dout, dh, dstate[1]), p.cell == "lstm_coupled"
+        rest = (weights[0], found.own, x, masked, room.take((3, dh.shape[1]), dtype), coupled)
+        work = partial(lstm.backward, way, sums, gates, p.other, *states, *rest)
+    announced(p.cell, "backward", dtype, work)
+    if sums.narrow:
+        found.weight_ih[...] += sums.dweight_ih.T
+
+
+def _sums(p: Pass, way: Way, found: Gradients, weight: Array, weight_n: Array, room: Room) -> Sums:
+    (width, H), (_, I), dtype, (most, n) = p.weight_hh.shape, p.rows.shape, p.out.dtype, p.piece(way)  # noqa: E741
+    narrow, normalised = I <= _NARROW, found.gain.size > 0
+    return Sums(
+        room.matrix(n, len(found.bias), dtype),
+        room.matrix(n if normalised else 0, width, dtype),
+        room.take((H,), dtype),
+        room.panels(n, H, dtype),
+        p.rows,
+        room.matrix(n, I, dtype),
+        room.panels(n, width if narrow else I, dtype),
+        weight,
+        weight_n,
+        found.rows,
+        np.zeros((I, width), dtype) if narrow else found.weight_ih,
+        found.weight_hh,
+        found.bias,
+        found.gain_ih,
+        found.gain,
+        room.take((ROWS[0] * CHUNK + BYTES // dtype.itemsize,), dtype),
+        most,
+        narrow,
+    )

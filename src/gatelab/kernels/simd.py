@@ -346,69 +346,73 @@ def lanes(typingctx, base):
 # ---- the innermost loop of a matrix product ------------------------------------------------------------------------
 
 
-def multiply(rows: int):
-    """``multiply(rows)(a, at_a, step_a, b, at_b, K, c, at_c, step_c, add)``: ``c (+)= a @ b`` for one block.
+def multiply(rows: int, transposed: bool = False):
+    """``multiply(rows)(a, at_a, step_a, b, at_b, K, c, at_c, step_c, left, add)``: ``c (+)= a @ b`` for one block.
 
     ``a (rows, K)`` and ``c (rows, PANEL vectors)`` are rows in larger matrices, ``step`` elements apart; ``b (K, PANEL
-    vectors)`` lies packed. The whole of c stays in registers over the loop; each element of a meets a row of b. With
-    few rows, several steps of K run side by side, for one addition has to wait for the one before it.
+    vectors)`` lies packed. ``transposed``, a is ``(K, rows)`` instead. Of c only ``left`` columns are there. The whole
+    of c stays in registers over the loop; each element of a meets a row of b. With few rows, several steps of K run
+    side by side, for one addition has to wait for the one before it.
     """
     side_by_side = max(1, 8 // (rows * PANEL))
 
     @emits
-    def block(typingctx, a, at_a, step_a, b, at_b, K, c, at_c, step_c, add):
+    def block(typingctx, a, at_a, step_a, b, at_b, K, c, at_c, step_c, left, add):
         def generate(context, builder, sig, args):
-            a, at_a, step_a, b, at_b, K, c, at_c, step_c, add = args
+            a, at_a, step_a, b, at_b, K, c, at_c, step_c, left, add = args
             lanes = BYTES * 8 // sig.args[0].dtype.bitwidth
             kind = _vector(context.get_value_type(sig.args[0].dtype), lanes)
             constant = ir.IntType(64)
             zero = ir.Constant(kind, [0.0] * lanes)
-            fma = f"llvm.fma.{_suffix(kind)}"
-
-            def places(base, first, step):
-                starts = [builder.add(first, builder.mul(step, constant(r))) for r in range(rows)]
-                return [builder.gep(base, [start]) for start in starts]
+            suffix = _suffix(kind)
+            align = ir.IntType(32)(BYTES // lanes)
 
             def vector_at(base, offset):
                 return _at(builder, base, offset, kind)
 
-            def read(where):
-                value = builder.load(where)
-                value.align = lanes and BYTES // lanes
-                return value
+            def element(k, r):
+                if transposed:
+                    return builder.gep(a, [builder.add(builder.add(at_a, builder.mul(step_a, k)), constant(r))])
+                return builder.gep(rows_a[r], [k])
 
             def steps_of_k(k, sums, count):
                 """``count`` steps from ``k`` on, each into sums of its own."""
                 for u in range(count):
                     here = builder.add(k, constant(u))
                     at = builder.add(at_b, builder.mul(here, constant(PANEL * lanes)))
-                    columns = [read(vector_at(b, builder.add(at, constant(v * lanes)))) for v in range(PANEL)]
+                    columns = [builder.load(vector_at(b, builder.add(at, constant(v * lanes)))) for v in range(PANEL)]
+                    for column in columns:
+                        column.align = BYTES // lanes
                     for r in range(rows):
-                        element = _splat(builder, builder.load(builder.gep(rows_a[r], [here])), lanes)
+                        factor = _splat(builder, builder.load(element(here, r)), lanes)
                         for v in range(PANEL):
                             where = sums[u][r * PANEL + v]
-                            builder.store(_call(builder, fma, kind, element, columns[v], builder.load(where)), where)
+                            value = _call(builder, f"llvm.fma.{suffix}", kind, factor, columns[v], builder.load(where))
+                            builder.store(value, where)
 
-            rows_a, rows_c = places(a, at_a, step_a), places(c, at_c, step_c)
+            rows_a = [builder.gep(a, [builder.add(at_a, builder.mul(step_a, constant(r)))]) for r in range(rows)]
+            rows_c = [builder.gep(c, [builder.add(at_c, builder.mul(step_c, constant(r)))]) for r in range(rows)]
             blocks = [vector_at(row, constant(v * lanes)) for row in rows_c for v in range(PANEL)]
+            masks = [_mask(builder, builder.sub(left, constant(v * lanes)), lanes) for v in range(PANEL)] * rows
             sums = [[cgutils.alloca_once_value(builder, zero) for _ in blocks] for _ in range(side_by_side)]
             with builder.if_then(add):
-                for where, block in zip(sums[0], blocks, strict=True):
-                    builder.store(read(block), where)
+                for where, block, mask in zip(sums[0], blocks, masks, strict=True):
+                    there = _call(builder, f"llvm.masked.load.{suffix}.p0", kind, block, align, mask, zero)
+                    builder.store(there, where)
             whole = builder.sub(K, builder.srem(K, constant(side_by_side)))
             with cgutils.for_range_slice(builder, constant(0), whole, constant(side_by_side)) as (k, _):
                 steps_of_k(k, sums, side_by_side)
             if side_by_side > 1:
                 with cgutils.for_range_slice(builder, whole, K, constant(1)) as (k, _):
                     steps_of_k(k, sums, 1)
-            for index, block in enumerate(blocks):
+            for index, (block, mask) in enumerate(zip(blocks, masks, strict=True)):
                 value = builder.load(sums[0][index])
                 for u in range(1, side_by_side):
                     value = builder.fadd(value, builder.load(sums[u][index]))
-                builder.store(value, block).align = BYTES // lanes
+                _call(builder, f"llvm.masked.store.{suffix}.p0", ir.VoidType(), value, block, align, mask)
             return context.get_dummy_value()
 
         size = types.intp
-        return types.void(a, size, size, b, size, size, c, size, size, types.boolean), generate
+        return types.void(a, size, size, b, size, size, c, size, size, size, types.boolean), generate
 
     return block

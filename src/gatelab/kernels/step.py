@@ -17,7 +17,8 @@ import numpy as np
 from gatelab.kernels import gru, lstm, rnn
 from gatelab.kernels.compiling import announced, kernel
 from gatelab.kernels.extras import Open
-from gatelab.kernels.product import aligned, packed, product, width
+from gatelab.kernels.product import packed, product
+from gatelab.kernels.room import Room, width
 from gatelab.kernels.simd import pointer, shifted
 
 Array = np.ndarray
@@ -54,11 +55,13 @@ class Stepper:
         weight_ih, weight_hh, bias, bias_n = parameters
         dtype, (rows, H) = weight_hh.dtype, weight_hh.shape
         wide = -(-rows // width(dtype)) * width(dtype)
-        filled = aligned((wide,), dtype)
+        room = Room()
+        filled = room.take((wide,), dtype)
+        filled[...] = 0
         filled[:rows] = bias
-        h, c, a, products, room = (aligned(shape, dtype) for shape in ((B, H), (B, H), (B, wide), (B, wide), (2, H)))
+        h, c, a, products, fresh = (room.take(shape, dtype) for shape in ((B, H), (B, H), (B, wide), (B, wide), (2, H)))
         weights, nothing = (packed(weight_ih.T), packed(weight_hh.T)), np.empty(0, np.uint8)
-        self.buffers = Buffers(*weights, filled, bias_n.copy(), h, c, a, products, room, nothing)
+        self.buffers = Buffers(*weights, filled, bias_n.copy(), h, c, a, products, fresh, nothing)
         self.code = CODES[cell]
         x = np.zeros((B, weight_ih.shape[1]), dtype)
         announced(cell, "one step", dtype, lambda: step(self.code, x, self.buffers))
@@ -78,24 +81,25 @@ def step(code, x, buffers):
     """Takes a step: replaces ``buffers.h`` and ``buffers.c``."""
     (B, I), H, wide = x.shape, buffers.h.shape[1], len(buffers.bias)  # noqa: E741
     a, products, h, c = pointer(buffers.a), pointer(buffers.products), pointer(buffers.h), pointer(buffers.c)
-    blocks, room = len(buffers.weight_ih), pointer(buffers.room)
+    room = pointer(buffers.room)
     for r in range(B):
         for j in range(wide):
             buffers.a[r, j] = buffers.bias[j]
-    product(pointer(x), 0, I, pointer(buffers.weight_ih), blocks, I, a, 0, wide, B, True)
-    product(h, 0, H, pointer(buffers.weight_hh), blocks, H, products, 0, wide, B, False)
+    product(pointer(x), 0, I, pointer(buffers.weight_ih), I, a, 0, wide, B, wide, True)
+    product(h, 0, H, pointer(buffers.weight_hh), H, products, 0, wide, B, wide, False)
     masks = pointer(buffers.bytes)
-    plain = Open(False, a, False, False, masks, masks, 0.0, 0.0, False, a, a, a, False, a, a, False, a)
+    plain = Open(False, a, False, False, masks, masks, 0.0, 0.0, False, a, a, a, a, a, a, False, a, a, False, a)
     for r in range(B):
         row, at = shifted(a, r * wide), r * H
         if code < 2:
-            rnn.row_forward(row, 0, h, at, products, r * wide, shifted(h, at), plain, 0, H, code == 1, False)
+            rnn.row_forward(row, 0, h, at, products, r * wide, shifted(h, at), a, plain, 0, H, code == 1, False)
         elif code == 2:
             bias_n = pointer(buffers.bias_n)
-            gru.row_forward(row, 0, bias_n, h, at, products, r * wide, shifted(h, at), a, plain, 0, H, False)
+            gru.row_forward(row, 0, bias_n, h, at, products, r * wide, shifted(h, at), a, a, plain, 0, H, False)
         else:
             coupled = code == 4
             gates = 3 if coupled else 4
-            last = r * wide + (gates - 1) * H
-            lstm.write(row, 0, c, at, products, r * wide, room, plain, H, coupled, False)
-            lstm.show(row, 0, h, c, at, products, last, shifted(h, at), a, room, 0, plain, 0, gates, H, False)
+            last = (gates - 1) * H
+            lstm.write(row, 0, c, at, products, r * wide, a, 0, room, plain, H, coupled, False)
+            to, at_o = shifted(h, at), r * wide + last
+            lstm.show(row, last, h, c, at, products, at_o, to, a, a, room, 0, plain, 0, gates, H, False)

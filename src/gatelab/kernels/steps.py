@@ -1,7 +1,8 @@
 """Which rows a step works on, and where the state before it stands.
 
 Rows of all steps lie one after the other, as in a ``PackedSequence``: ``offsets[t]`` is the first row of step t, and
-items are sorted by length, the longest first. A dense batch has as many rows in every step.
+items are sorted by length, the longest first. A dense batch has as many rows in every step. A thread may have some
+neighbouring items of the batch alone; it counts their rows from 0.
 
 N rows of all steps, T steps, B items.
 """
@@ -16,46 +17,47 @@ from numba import njit
 from gatelab.kernels.simd import peek, pointer
 
 
-class Steps(NamedTuple):
-    """One piece of a pass."""
+class Way(NamedTuple):
+    """The rows that some items take through time."""
 
     offsets: np.ndarray  # (T + 1,) int64, the first row of each step, and N
+    own: np.ndarray  # (T + 1,) int64, the same among the rows of these items
+    first: int  # the first of these items
     backwards: bool  # whether time is read from its end
-    begin: int  # the steps from here, in the order of reading
-    end: int  # to here
-    base: int  # the row at which arrays begin that hold this piece alone
 
 
 class Open(NamedTuple):
-    """The same with an address in the array's place: arrays are counted wherever they go, addresses cost nothing."""
+    """The same with addresses in the arrays' places: arrays are counted wherever they go, addresses cost nothing."""
 
     offsets: Any
+    own: Any
     T: int
+    first: int
     backwards: bool
 
 
 @njit(inline="always")
-def opened(steps):
-    """``steps`` for use inside a loop."""
-    return Open(pointer(steps.offsets), len(steps.offsets) - 1, steps.backwards)
-
-
-@njit(inline="always")
-def at(steps, index):
-    """The step that is read as number ``index``."""
-    return steps.T - 1 - index if steps.backwards else index
+def opened(way):
+    """``way`` for use inside a loop."""
+    return Open(pointer(way.offsets), pointer(way.own), len(way.own) - 1, way.first, way.backwards)
 
 
 @njit(inline="always")
 def count(steps, t):
-    """How many items take part in step ``t``."""
-    return peek(steps.offsets, t + 1) - peek(steps.offsets, t)
+    """How many of the items take part in step ``t``."""
+    return peek(steps.own, t + 1) - peek(steps.own, t)
 
 
 @njit(inline="always")
 def row(steps, t):
-    """The row of the first item at step ``t``."""
-    return peek(steps.offsets, t)
+    """The row of the first of the items at step ``t``."""
+    return peek(steps.offsets, t) + steps.first
+
+
+@njit(inline="always")
+def own_row(steps, t, begin):
+    """The same among the rows of these items from step ``begin`` on."""
+    return peek(steps.own, t) - peek(steps.own, begin)
 
 
 @njit(inline="always")
@@ -65,3 +67,18 @@ def row_before(steps, t, item):
     if before < 0 or before >= steps.T or item >= count(steps, before):
         return -1
     return row(steps, before) + item
+
+
+@njit(inline="always")
+def piece(steps, done, most, downwards):
+    """The next steps, from ``begin`` to before ``end``, that have ``most`` rows together, or one step alone.
+
+    ``done`` steps were taken before, from the end of time ``downwards`` or from its beginning.
+    """
+    begin = end = steps.T - done if downwards else done
+    while begin > 0 if downwards else end < steps.T:
+        below, above = (begin - 1, end) if downwards else (begin, end + 1)
+        if end > begin and own_row(steps, above, below) > most:
+            break
+        begin, end = below, above
+    return begin, end

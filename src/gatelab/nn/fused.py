@@ -35,8 +35,8 @@ CELLS = ("rnn", "rnn_relu", "lstm", "lstm_coupled", "gru")
 _HAS_NUMBA = importlib.util.find_spec("numba") is not None
 _said: list[str] = []
 _DTYPES = (torch.float32, torch.float64)
-_NARROW_WORTH = 2**19  # rows times units from which an LSTM with few inputs is trained faster by the kernels
-_LARGE, _FEW, _VERY_FEW = 256, 32, 4  # units of an LSTM, and items for which the kernels train it, and run it, faster
+_FEW = 4  # items, up to which the kernels run an LSTM faster than oneDNN
+_FILLED, _PADDED = 16, 64  # units that fill its vectors, and units from which others do not matter much
 # Extras that have no part in a single step in evaluation, and all that the kernels compute.
 _OUTSIDE = {"input_dropout", "recurrent_dropout", "learn_initial_state"}
 _KNOWN = _OUTSIDE | {"layer_norm", "zoneout", "peephole"}
@@ -51,21 +51,19 @@ def supports(layer: Recurrent, x: Tensor) -> bool:
 
 
 def prefers_torch(layer: Recurrent, input: Tensor | PackedSequence) -> bool:
-    """Whether torch's own code is the better way for a plain layer that has a kernel.
+    """Whether torch's own code is the better way for a plain layer, whether or not it has a kernel.
 
-    On a CPU, torch hands a dense LSTM in float32 to oneDNN, which is faster than the kernels but where the recurrent
-    part outweighs the input's by far, or where few items meet large weights. The bounds are measured
+    On a CPU, torch hands a dense LSTM in float32 to oneDNN, which runs it faster than the kernels but where few items
+    meet the weights or units do not fill its vectors. Trained, the kernels are faster. The bounds are measured
     (``docs/log.md``).
     """
     if layer.cell != "lstm" or isinstance(input, PackedSequence) or input.dtype != torch.float32:
         return False
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or open_loop.transformed():
         return False
-    B, I, H = batch_of(layer, input), layer.input_size, layer.hidden_size  # noqa: E741
     if torch.is_grad_enabled() and (input.requires_grad or layer.weight_hh_l0.requires_grad):
-        narrow = 8 * I <= H and input.numel() // I * H >= _NARROW_WORTH
-        return not (narrow or (H >= _LARGE and B <= _FEW))
-    return not (H >= _LARGE and B <= _VERY_FEW)
+        return False
+    return batch_of(layer, input) > _FEW and (layer.hidden_size % _FILLED == 0 or layer.hidden_size > _PADDED)
 
 
 def _has_kernel(layer: Recurrent) -> bool:

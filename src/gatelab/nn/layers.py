@@ -169,11 +169,11 @@ class Recurrent(nn.RNNBase):
             from gatelab.nn.segments import with_resets  # which calls the layer again, the segments as a packed batch
 
             return with_resets(self, input, hx, resets)
+        if self.plain and fused.prefers_torch(self, input):
+            return self._torch.forward(self, input, hx)
         scan = self._scan_for(input.data if isinstance(input, PackedSequence) else input)
-        if self.plain:
-            without = scan is open_loop.scan and not open_loop.transformed()
-            if without or (scan is fused.scan and fused.prefers_torch(self, input)):
-                return self._torch.forward(self, input, hx)
+        if self.plain and scan is open_loop.scan and not open_loop.transformed():
+            return self._torch.forward(self, input, hx)
         return open_loop.run(self, input, hx, scan=scan)
 
     def _scan_for(self, x: Tensor) -> open_loop.Scan:

@@ -240,7 +240,10 @@ def run(
             outputs.append(output)
             final.append(state)
         rows = torch.cat(outputs, dim=1) if len(outputs) > 1 else outputs[0]  # (N, D·H)
-    states = tuple(torch.stack(s) for s in zip(*final, strict=True))  # (L·D, B, H) each
+    if len(final) == 1:
+        states = tuple(s.unsqueeze(0) for s in final[0])  # (1, B, H) each
+    else:
+        states = tuple(torch.stack(s) for s in zip(*final, strict=True))  # (L·D, B, H) each
     return as_given(layer, input, rows, states)
 
 

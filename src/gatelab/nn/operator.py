@@ -1,7 +1,6 @@
 """The operation of ``recurrence`` as an operator of torch, ``gatelab::recurrence``, that a compiled graph keeps whole.
 
 A call of an operator costs some 100 µs more than one of an ``autograd.Function``, so that eager code does without.
-In a compiled graph the steps run in one thread, and the products in torch's.
 torch keeps compiled graphs on disk and knows operators by their names: when the arguments of one change, so must its
 name.
 """
@@ -9,14 +8,12 @@ name.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import get_type_hints
 
 import torch
 from torch import Tensor
 
-from gatelab.nn import sharing
-from gatelab.nn.derivatives import Eager, Gradients, differentiate, empty_gradients, gradients, remember
+from gatelab.nn.derivatives import Eager, Gradients, differentiate, empty_gradients, filled, gradients, remember
 from gatelab.nn.recurrence import Arguments, Results, empty_results, forward
 
 
@@ -26,8 +23,7 @@ def recurrence(x: Arguments) -> tuple[Tensor, ...]:
         return _operator(*x)[:3]
     if x.keep:
         return Eager.apply(*x)
-    parts = sharing.shares(x, torch.get_num_threads())
-    return tuple(sharing.shared_forward(x, parts)[0]) if parts else sharing.alone(partial(forward, x))[:3]
+    return forward(x)[:3]
 
 
 _WORDS = {str: "str", bool: "bool", float: "float", Tensor: "Tensor", Tensor | None: "Tensor?"}
@@ -38,12 +34,12 @@ _GIVEN = ", ".join("Tensor" for _ in Results._fields)
 @torch.library.custom_op("gatelab::recurrence", mutates_args=(), schema=f"({_TAKEN}) -> ({_GIVEN})")
 def _operator(*arguments):
     """``Arguments`` to ``Results``."""
-    return forward(Arguments(*arguments))
+    return forward(Arguments(*arguments), apart=True)
 
 
 @_operator.register_fake
 def _(*arguments):
-    return tuple(empty_results(Arguments(*arguments)))
+    return tuple(empty_results(Arguments(*arguments), apart=True))
 
 
 @torch.library.custom_op(
@@ -70,8 +66,8 @@ def _listed(x: Arguments, found: Gradients) -> list[Tensor]:
 
 
 def _operator_differentiate(ctx, *given):
-    def by_operator(x: Arguments, results: Sequence[Tensor], given: Sequence[Tensor], of_rows: bool) -> Gradients:
-        return Gradients(*_operator_backward(*x, list(results), list(given), of_rows))
+    def by_operator(x: Arguments, saved: Sequence[Tensor], given: Sequence[Tensor | None], of_rows: bool) -> Gradients:
+        return Gradients(*_operator_backward(*x, list(saved), list(filled(given, saved)), of_rows))
 
     return differentiate(ctx, by_operator, given)
 

@@ -47,8 +47,6 @@ class Arguments(NamedTuple):
 
 
 LEARNED = Arguments._fields[4:16]  # those with a gradient
-_CACHE = 2**21  # bytes of a piece that should stay in the cache of one core
-_FEWEST = 512  # rows of a piece, below which the products of the weights' gradients slow down
 
 
 class Results(NamedTuple):
@@ -65,8 +63,8 @@ class Results(NamedTuple):
     factors: Tensor  # (N, G)
 
 
-def empty_results(x: Arguments) -> Results:
-    """Room for the results."""
+def empty_results(x: Arguments, apart: bool = False) -> Results:
+    """Room for the results; ``apart``, unused ones are tensors of their own, as an operator has to give them."""
     N, (width, H), B, new = x.rows.shape[0], x.weight_hh.shape, x.h.shape[0], x.rows.new_empty
     vanilla, lstm, normalised = x.cell in ("rnn", "rnn_relu"), x.c is not None, x.keep and x.gain is not None
     nothing = (0, 0)
@@ -78,7 +76,8 @@ def empty_results(x: Arguments) -> Results:
         (N, H) if x.keep and not vanilla else nothing,
         *(2 * ((N, width) if normalised else nothing, (N, width // H) if normalised else nothing)),
     )
-    return Results(*map(new, shapes))  # each its own tensor, as operators have to give them
+    unused = new(nothing)
+    return Results(*(new(shape) if apart or shape is not nothing else unused for shape in shapes))
 
 
 def biases(cell: str, bias_ih: Tensor | None, bias_hh: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
@@ -91,82 +90,30 @@ def biases(cell: str, bias_ih: Tensor | None, bias_hh: Tensor | None) -> tuple[T
     return torch.cat([bias_ih[: 2 * H] + bias_hh[: 2 * H], bias_ih[2 * H :]]), bias_hh[2 * H :]
 
 
-def forward(x: Arguments) -> Results:
-    """All steps forward, in pieces: the input's side of a piece is still in the cache when its steps are done."""
+def forward(x: Arguments, apart: bool = False) -> Results:
+    """All steps forward; ``apart`` as in ``empty_results``."""
     from gatelab.kernels import scan  # here, for Numba takes half a second to import
 
-    bias, bias_n = biases(x.cell, x.bias_ih, x.bias_hh)
-    results, way = empty_results(x), way_of(x)
-    parts = scan.pieces(way, rows_in_a_piece(x))
-    if x.cell in ("rnn", "rnn_relu") and not x.zoned:
-        a, whole = results.out, True  # (N, H): the new contents are the outputs
-    elif x.keep:
-        a, whole = results.gates, True  # (N, G·H)
-    else:
-        a, whole = x.rows.new_empty(max(part.last - part.first for part in parts), len(x.weight_hh)), False  # (n, G·H)
-    steps = scan.Forward(
-        x.cell,
-        way,
-        array_of(x.weight_hh),
-        array_of(x.h.new_zeros(x.h.shape[1]) if bias_n is None else bias_n),
-        [array_of(s.copy_(initial)) for s, initial in ((results.h, x.h), (results.c, x.c)) if initial is not None],
-        array_of(results.out),
-        array_of(results.other),
-        extras_of(x, results),
-        x.keep,
-    )
-    for part in parts:
-        rows = slice(part.first, part.last)
-        mine = some(a, rows if whole else slice(0, part.last - part.first))  # (n, G·H)
-        _project(x, bias, results, rows, mine)
-        steps(array_of(mine), part.begin, part.end, part.first)
+    results = empty_results(x, apart)
+    final = [array_of(state) for state in (results.h, results.c)[: 1 if x.c is None else 2]]
+    scan.forward(pass_of(x, results), final, x.keep, torch.get_num_threads())
     return results
 
 
-def _project(x: Arguments, bias: Tensor | None, results: Results, rows: slice, a: Tensor) -> None:
-    """The input's side of the pre-activations of some rows, into ``a (n, G·H)``."""
-    if x.gain_ih is not None:
-        _project_normalised(x, x.gain_ih, bias, results, rows, a)
-    elif bias is None:
-        torch.mm(some(x.rows, rows), x.weight_ih.t(), out=a)
-    elif x.rows.shape[1] == 1:
-        torch.addcmul(bias, some(x.rows, rows), x.weight_ih.t(), out=a)  # a matrix product takes twice as long for this
-    else:
-        torch.addmm(bias, some(x.rows, rows), x.weight_ih.t(), out=a)
-
-
-def _project_normalised(
-    x: Arguments, gain: Tensor, bias: Tensor | None, results: Results, rows: slice, a: Tensor
-) -> None:
-    from gatelab.kernels import norm
-
-    torch.mm(x.rows[rows], x.weight_ih.t(), out=a)
-    (width, H), n = x.weight_hh.shape, a.shape[0]
-    normed, factors = results.normed_ih[rows], results.factors_ih[rows]  # (n, G·H), (n, G)
-    factors = factors if x.keep else a.new_empty(n, width // H)
-    bias = a.new_zeros(width) if bias is None else bias
-    norm.normalise_rows(*(array_of(t) for t in (a, gain, bias, normed, factors)))
-
-
-def some(matrix: Tensor, rows: slice) -> Tensor:
-    """Those rows; the matrix itself where they are all, for a view takes as long as a small product."""
-    return matrix if rows.start == 0 and rows.stop >= matrix.shape[0] else matrix[rows]
-
-
-def way_of(x: Arguments) -> Any:
-    """The rows of every step, as ``kernels.scan.Way``."""
+def pass_of(x: Arguments, results: Results) -> Any:
+    """Both as ``kernels.scan.Pass``."""
     from gatelab.kernels import scan
 
+    vector, _, _ = _none(x.h.dtype)
+    bias, bias_n = (vector if b is None else array_of(b) for b in biases(x.cell, x.bias_ih, x.bias_hh))
+    if x.cell == "gru" and not bias_n.size:
+        bias_n = np.zeros(x.h.shape[1], vector.dtype)
     N, B = x.rows.shape[0], x.h.shape[0]
     offsets = np.arange(0, N + 1, B) if x.offsets is None else array_of(x.offsets)  # (T + 1,)
-    return scan.Way(offsets, x.reverse)
-
-
-def rows_in_a_piece(x: Arguments) -> int:
-    """As many rows as fit into the cache with what belongs to them."""
-    width, N = sum(x.weight_hh.shape), x.rows.shape[0]
-    most = max(_FEWEST, _CACHE // (width * x.h.element_size()))
-    return -(-N // max(N // most, 1))  # pieces of one size
+    initial = [array_of(state) for state in (x.h, x.c) if state is not None]
+    out, gates, other = array_of(results.out), array_of(results.gates), array_of(results.other)
+    weights = (array_of(x.rows), array_of(x.weight_ih), array_of(x.weight_hh), bias, bias_n)
+    return scan.Pass(x.cell, x.reverse, offsets, *weights, initial, out, gates, other, _extras(x, results))
 
 
 # ---- NumPy's side --------------------------------------------------------------------------------------------------
@@ -174,7 +121,7 @@ def rows_in_a_piece(x: Arguments) -> int:
 
 def array_of(tensor: Tensor) -> np.ndarray:
     """The tensor's own memory where it lies row after row, else a copy."""
-    tensor = tensor.detach()
+    tensor = tensor.detach() if tensor.requires_grad else tensor
     return tensor.numpy() if tensor.is_contiguous() else tensor.contiguous().numpy()
 
 
@@ -185,7 +132,7 @@ def _none(dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return vector, vector.reshape(0, 0), np.empty((0, 0), np.uint8)
 
 
-def extras_of(x: Arguments, results: Results) -> Any:
+def _extras(x: Arguments, results: Results) -> Any:
     """What the cell does besides, as ``kernels.extras.Extras``."""
     from gatelab.kernels.extras import Extras
 
@@ -196,6 +143,9 @@ def extras_of(x: Arguments, results: Results) -> Any:
         bits if x.zoneout_c is None else array_of(x.zoneout_c).view(np.uint8),
         x.kept_h,
         x.kept_c,
+        vector if x.gain_ih is None else array_of(x.gain_ih),
+        matrix if x.gain is None else array_of(results.normed_ih),
+        matrix if x.gain is None else array_of(results.factors_ih),
         vector if x.gain is None else array_of(x.gain),
         matrix if x.gain is None else array_of(results.normed),
         matrix if x.gain is None else array_of(results.factors),
