@@ -64,7 +64,7 @@ def test_groups_are_data_budget_and_dropout(findings):
 
 def test_the_verdict_says_who_leads_and_how_that_stands_to_what_was_published(findings):
     headline, _, _, large, tunes = verdict(findings)
-    assert "JSB chorales, 300,000 parameters: LSTM (8.2)" in headline
+    assert "on JSB chorales by LSTM of 300,000 parameters (8.2 nats/step)" in headline
     assert "LSTM is best" in large
     assert "beats the best baseline, logistic regression (NLL 9.03" in large
     assert "surely below what Bai et al. 2018 report: RNN (8.91) and LSTM (8.45)" in large
@@ -75,7 +75,7 @@ def test_the_verdict_says_who_leads_and_how_that_stands_to_what_was_published(fi
 def test_cells_that_cannot_be_told_apart_are_said_to_be_so():
     rows = [*trained(CHORALES, 20_000, "lstm", 8.50, spread=0.2), *trained(CHORALES, 20_000, "gru", 8.49, spread=0.3)]
     said = verdict(summarise(pd.DataFrame(rows)))
-    assert "no difference found between GRU and LSTM" in said[0]
+    assert "by GRU and LSTM of 20,000 parameters (8.49 nats/step, no difference found between them)" in said[0]
     assert "No difference found between GRU and LSTM" in said[1]
 
 

@@ -65,14 +65,16 @@ def verdict(findings: Mapping[str, Any]) -> list[str]:
 
 
 def _headline(findings: Mapping[str, Any]) -> str:
-    """Who leads where, in one sentence."""
+    """Who leads on each set of data, in one sentence."""
     parts = []
-    for group in findings["groups"]:
-        standing = _standing(group, {})
+    for source in _sources(findings):
+        standings = [(_standing(group, {}), group) for group in _of(findings, source)]
+        standing, group = min(standings, key=lambda entry: entry[0].means[entry[0].leader].mean)
         leaders = listed([called(cell) for cell in [standing.leader, *standing.tied]])
-        together = "no difference found between " if standing.tied else ""
-        parts.append(f"{titled(group)}: {together}{leaders} ({number(standing.means[standing.leader].mean, 3)})")
-    return f"The least NLL on the test part, in nats a step: {'; '.join(parts)}."
+        doubt = ", no difference found between them" if standing.tied else ""
+        reached = number(standing.means[standing.leader].mean, 3)
+        parts.append(f"on {data(source)} by {leaders} of {sized(group)} ({reached} nats/step{doubt})")
+    return f"The least NLL is reached {', and '.join(parts)}."
 
 
 def _values(group: Group) -> dict[str, dict[int, float]]:
@@ -125,24 +127,25 @@ def _of(findings: Mapping[str, Any], source: str) -> Iterator[Group]:
 def _beside(findings: Mapping[str, Any], source: str) -> Figure:
     rows: list[tuple[str, Any, Any, Any, Any]] = []
     for group in _of(findings, source):
-        size = sized(group)
-        for cell, found in group["cells"].items():
-            if found["test"]:
-                test = found["test"]
-                points = list(test["values"].values())
-                rows.append((f"{called(cell)}, {size}", test["mean"], test["low"], test["high"], points))
+        for cell, test in ((cell, found["test"]) for cell, found in group["cells"].items() if found["test"]):
+            points = list(test["values"].values())
+            rows.append((f"{called(cell)}, {_short(group)}", test["mean"], test["low"], test["high"], points))
     for (where, parameters), published in PUBLISHED.items():
         if where == source:
-            rows += [(f"{called(cell)}, {parameters:,} parameters, {published.source}", value, None, None, ())
+            rows += [(f"{called(cell)}, {parameters:,}, {published.source}", value, None, None, ())
                      for cell, value in published.values.items()]  # fmt: skip
     simple = findings["baselines"].get(source, {})
-    rows += [(name, value, None, None, ()) for name, value in simple.items() if name != "chance"]
-    chance = f" Chance, {number(simple['chance'])}, is not drawn." if "chance" in simple else ""
-    caption = (
-        f"A dot for each seed, the mean and its 95 % interval. Baselines and published figures are single.{chance}"
-    )
+    best = min(simple, key=lambda name: simple[name], default="")
+    rows += [(best, simple[best], None, None, ())] if best else []
+    others = listed([f"{name} {number(value)}" for name, value in simple.items() if name != best])
+    left_out = f" Not drawn, for they would flatten the rest: {others}." if others else ""
+    caption = f"A dot for each seed, the mean and its 95 % interval; baselines and papers have one value.{left_out}"
     svg = plots.interval_chart(rows, xlabel="test NLL, nats/step")
     return Figure(svg, caption, f"Test NLL on {data(source)}")
+
+
+def _short(group: Group) -> str:
+    return f"{group['parameters']:,}{'' if group['dropped'] else ', no dropout'}"
 
 
 def _learning(group: Group) -> Figure:

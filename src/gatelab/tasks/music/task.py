@@ -25,6 +25,7 @@ from gatelab.tasks.music.rolls import KEYS, PARTS, Parts, read_pieces
 
 Array = np.ndarray
 _SCORED_AT_ONCE = 64
+_BATCH_STEPS, _UPDATES = 1_000, 5_000  # what chorales and folk tunes need to be learned well
 
 
 class Music(Task):
@@ -96,8 +97,12 @@ class Music(Task):
     # ---- what the training loop needs ---------------------------------------------------------------------------
 
     def training_defaults(self) -> TrainingConfig:
-        """Settings with which recurrent networks of 20,000 to a million parameters learn chorales and folk tunes."""
-        return TrainingConfig(epochs=200, batch_size=16, learning_rate=3e-3, patience=30)
+        """Batches of about a thousand steps, whatever the length of the pieces, and some thousand batches in all."""
+        rolls = self.rolls["train"]
+        pieces = _BATCH_STEPS * max(len(rolls), 1) / max(sum(len(roll) - 1 for roll in rolls), 1)
+        batch_size = int(np.clip(2 ** np.round(np.log2(pieces)), 1, 64))
+        epochs = round(_UPDATES / max(self.count("train", batch_size), 1))
+        return TrainingConfig(batch_size=batch_size, epochs=int(np.clip(epochs, 20, 100)), patience=20)
 
     def build(self, model: ModelConfig) -> MusicNet:
         """An encoder as ``model`` says, with a head of 88 keys."""
