@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from gatelab.bench.harness import Shape
-from gatelab.nn.layers import LAYERS
+from gatelab.core.config import ModelConfig
+from gatelab.nn import recurrent
 from gatelab.nn.truncation import truncated
 from gatelab.training.memory import peak_memory
 
@@ -22,7 +23,7 @@ def main() -> None:
     cell, *sizes, window = json.loads(sys.argv[1])
     shape = Shape(*sizes)
     torch.set_num_threads(1)
-    layer = LAYERS[cell](shape.I, shape.H)
+    layer = recurrent(ModelConfig(cell=cell, hidden_size=shape.H), shape.I)
     x = torch.randn(shape.T, shape.B, shape.I)  # (T, B, I)
     one_pass(layer, x[: 2 * min(window, 50)], min(window, 50))
     with peak_memory() as memory:
