@@ -49,8 +49,18 @@ def test_parts_that_the_data_names_are_kept():
 def test_pieces_in_which_nothing_follows_are_left_out_and_said():
     task = Music.open({"train": [*PIECES, [[60]]], "valid": PIECES[:1], "test": PIECES[:1]}, MusicConfig())
     assert len(task.rolls["train"]) == len(PIECES)
-    assert any("1 pieces of one step" in note for note in task.notes)
+    assert any("left out: 1" in note for note in task.notes)
     assert len(Music.open([[[60]]] * 5, MusicConfig(first_step=True)).rolls["train"]) == 3
+
+
+@pytest.mark.parametrize(("length", "pieces", "batch_size", "epochs"), [(61, 229, 16, 100), (251, 694, 4, 29)])
+def test_batches_are_of_about_a_thousand_steps_and_training_of_some_thousand_batches(
+    length, pieces, batch_size, epochs
+):
+    roll = np.zeros((length, KEYS), np.uint8)
+    task = Music.open({"train": [roll] * pieces, "valid": [roll], "test": [roll]}, MusicConfig())
+    found = task.training_defaults()
+    assert (found.batch_size, found.epochs) == (batch_size, epochs)
 
 
 @pytest.mark.parametrize("pieces", [PIECES[:1], PIECES[:2], [[[60]]] * 9])

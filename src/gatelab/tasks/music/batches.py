@@ -51,6 +51,10 @@ class RollBatch:
     def _packed(self, rolls: Tensor) -> PackedSequence:
         return pack_padded_sequence(rolls, self.lengths, enforce_sorted=False)
 
+    def take(self, which: slice) -> RollBatch:
+        """These of its pieces alone."""
+        return RollBatch(self.rolls[:, which], self.lengths[which])
+
     def to(self, device: Any) -> RollBatch:
         """The same batch with its rolls on ``device``."""
         return RollBatch(self.rolls.to(device), self.lengths)

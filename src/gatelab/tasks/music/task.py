@@ -35,9 +35,11 @@ class Music(Task):
     Config: ClassVar[type] = MusicConfig
     metrics = scores.METRICS
 
-    def __init__(self, config: MusicConfig, log_odds: Array, notes: Sequence[str], data: str):
+    def __init__(
+        self, config: MusicConfig, log_odds: Array, notes: Sequence[str], data: str, rolls: Parts | None = None
+    ):
         self.config, self.log_odds, self.notes, self._data = config, log_odds, list(notes), data
-        self.rolls: Parts = {part: [] for part in PARTS}
+        self.rolls: Parts = rolls or {part: [] for part in PARTS}
 
     # ---- from data to task, and back ----------------------------------------------------------------------------
 
@@ -50,14 +52,10 @@ class Music(Task):
             DataError: no music, or too few pieces for three parts.
         """
         parts, notes = _divided(read_pieces(source), config)
-        parts = {part: [_with_start(roll, config) for roll in rolls] for part, rolls in parts.items()}
-        parts, dropped = _predictable(parts)
-        _need_pieces(parts, PARTS)
+        parts, said = _prepared(parts, config, needed=PARTS)
         after = Pairs.of(parts["train"]).after  # (N, 88)
         odds = baselines.log_odds(after.sum(axis=0, dtype=np.int64), len(after))  # (88,)
-        task = cls(config, odds, [*notes, *dropped, _counted(parts)], _digest(parts))
-        task.rolls = parts
-        return task
+        return cls(config, odds, [*notes, *said], _digest(parts), parts)
 
     def reopen(self, source: Any, purpose: Literal["evaluate", "update"]) -> Music:
         """The same task over other pieces.
@@ -65,21 +63,11 @@ class Music(Task):
         ``evaluate`` takes the test part of a source that has parts, else all pieces; ``update`` its training and
         validation parts, else nine tenths and the last tenth.
         """
-        pieces = read_pieces(source)
-        if isinstance(pieces, dict):
-            kept = ("test",) if purpose == "evaluate" else ("train", "validation")
-            parts: Parts = {part: pieces[part] if part in kept else [] for part in PARTS}
-        elif purpose == "evaluate":
-            parts = {"train": [], "validation": [], "test": pieces}
-        else:
-            cut = len(pieces) - max(len(pieces) // 10, 1)
-            parts = {"train": pieces[:cut], "validation": pieces[cut:], "test": []}
-        parts = {part: [_with_start(roll, self.config) for roll in rolls] for part, rolls in parts.items()}
-        parts, dropped = _predictable(parts)
-        _need_pieces(parts, ("test",) if purpose == "evaluate" else ("train", "validation"))
-        task = Music(self.config, self.log_odds, [*dropped, _counted(parts)], _digest(parts))
-        task.rolls = parts
-        return task
+        kept: tuple[Part, ...] = ("test",) if purpose == "evaluate" else ("train", "validation")
+        divided = _newly_divided(read_pieces(source), purpose)
+        only: Parts = {part: divided[part] if part in kept else [] for part in PARTS}
+        parts, said = _prepared(only, self.config, needed=kept)
+        return Music(self.config, self.log_odds, said, _digest(parts), parts)
 
     def state(self) -> dict[str, Any]:
         """Where the head starts, and a digest of the data: a run is tied to its data."""
@@ -190,27 +178,38 @@ def _divided(pieces: Parts | list[Array], config: MusicConfig) -> tuple[Parts, l
     return parts, [f"parts: pieces drawn at random, {shares}, always the same"]
 
 
-def _with_start(roll: Array, config: MusicConfig) -> Array:
-    """The roll, with a silent step before it where the first is to be predicted too."""
-    return np.pad(roll, ((int(config.first_step), 0), (0, 0)))
+def _newly_divided(pieces: Parts | list[Array], purpose: Literal["evaluate", "update"]) -> Parts:
+    """New pieces by part: as the data has it, else all to be scored, or nine tenths and one to train on."""
+    if isinstance(pieces, dict):
+        return pieces
+    if purpose == "evaluate":
+        return {"train": [], "validation": [], "test": pieces}
+    cut = len(pieces) - max(len(pieces) // 10, 1)
+    return {"train": pieces[:cut], "validation": pieces[cut:], "test": []}
 
 
-def _predictable(parts: Parts) -> tuple[Parts, list[str]]:
-    """Pieces in which there is something to predict, and what was left out."""
-    kept: Parts = {part: [roll for roll in rolls if len(roll) > 1] for part, rolls in parts.items()}
+def _prepared(parts: Parts, config: MusicConfig, needed: Sequence[Part]) -> tuple[Parts, list[str]]:
+    """The parts as the network reads them, and what is to be said of them.
+
+    A silent step stands before each piece whose first step is to be predicted too. Pieces in which there is nothing
+    to predict are left out.
+
+    Raises:
+        DataError: nothing is left of a part that is needed.
+    """
+    start = ((int(config.first_step), 0), (0, 0))
+    longer: Parts = {part: [np.pad(roll, start) for roll in rolls] for part, rolls in parts.items()}
+    kept: Parts = {part: [roll for roll in rolls if len(roll) > 1] for part, rolls in longer.items()}
     dropped = sum(len(parts[part]) - len(kept[part]) for part in PARTS)
-    return kept, [f"{dropped} pieces of one step left out: nothing follows"] if dropped else []
-
-
-def _need_pieces(parts: Parts, needed: Sequence[Part]) -> None:
-    empty = [part for part in needed if not parts[part]]
-    if empty:
+    if empty := [part for part in needed if not kept[part]]:
         raise DataError(
             f"there are too few pieces: none for the {empty[0]} part",
             expected="at least one piece of two steps or more in each part",
-            got=_counted(parts),
+            got=_counted(kept),
             fix="give more pieces, or other shares with --split",
         )
+    left_out = [f"pieces of one step, which nothing follows, left out: {dropped}"] if dropped else []
+    return kept, [*left_out, _counted(kept)]
 
 
 def _counted(parts: Parts) -> str:
