@@ -54,9 +54,7 @@ def test_pieces_in_which_nothing_follows_are_left_out_and_said():
 
 
 @pytest.mark.parametrize(("length", "pieces", "batch_size", "epochs"), [(61, 229, 16, 100), (251, 694, 4, 29)])
-def test_batches_are_of_about_a_thousand_steps_and_training_of_some_thousand_batches(
-    length, pieces, batch_size, epochs
-):
+def test_a_batch_has_about_a_thousand_steps_and_a_training_some_thousand_batches(length, pieces, batch_size, epochs):
     roll = np.zeros((length, KEYS), np.uint8)
     task = Music.open({"train": [roll] * pieces, "valid": [roll], "test": [roll]}, MusicConfig())
     found = task.training_defaults()
