@@ -94,6 +94,7 @@ def test_defaults_are_kept():
         "cell": "gru",
         "hidden_size": 32,
         "num_layers": 1,
+        "residual": False,
         "dropout": 0.0,
         "bidirectional": False,
         "reset_after": True,

@@ -39,6 +39,29 @@ def test_dropout_in_one_layer_is_left_to_the_head():
     assert gnn.recurrent(ModelConfig(dropout=0.5), 3).dropout == 0.0  # and torch does not warn
 
 
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("cell", ["lstm", "gru_reset_before", "min_gru"])
+def test_residual_layers_add_what_they_read(cell, bidirectional):
+    model = ModelConfig(cell=cell, hidden_size=4, num_layers=3, residual=True, dropout=0.5, bidirectional=bidirectional)
+    stack = gnn.recurrent(model, 3).eval()
+    assert stack.residuals == [False, True, True]
+    assert [layer.cell for layer in stack.layers] == [cell] * 3
+    x = torch.randn(6, 2, 3)
+    low = stack.layers[0](x)[0]
+    middle = low + stack.layers[1](low)[0]
+    torch.testing.assert_close(stack(x)[0], middle + stack.layers[2](middle)[0])
+    plain = gnn.recurrent(ModelConfig(cell=cell, hidden_size=4, num_layers=3, bidirectional=bidirectional), 3)
+    assert sum(p.numel() for p in stack.parameters()) == sum(p.numel() for p in plain.parameters())
+
+
+def test_dropout_lies_between_residual_layers():
+    stack = gnn.recurrent(ModelConfig(hidden_size=3, num_layers=2, residual=True, dropout=0.9), 3)
+    x = torch.randn(4, 200, 3)
+    kept = x + torch.nn.functional.dropout(stack.layers[0](x)[0], 0.0)
+    assert (stack(x)[0] - (kept + stack.layers[1](kept)[0])).abs().mean() > 0.01  # something was dropped
+    torch.testing.assert_close(stack.eval()(x)[0], kept + stack.layers[1](kept)[0])
+
+
 def test_torchs_start_is_torchs():
     torch.manual_seed(4)
     layer = gnn.recurrent(ModelConfig(cell="lstm"), 3)

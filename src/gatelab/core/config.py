@@ -53,6 +53,8 @@ class _Network:
     """Units in each layer (H)."""
     num_layers: int = 1
     """Layers stacked on one another (L)."""
+    residual: bool = False
+    """Every layer adds what it reads to what it gives, where both have as many features (He et al. 2016)."""
     dropout: float = 0.0
     """Dropout between layers and before the head, in [0, 1)."""
     bidirectional: bool = False

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from gatelab.core.config import ModelConfig
 from gatelab.nn import compact, final_state, recurrent
@@ -46,7 +46,7 @@ class ForecastNet(nn.Module):
         super().__init__()
         self.horizon, self.targets, self.quantiles, self.has_mean = horizon, targets, quantiles, mean
         outputs = quantiles + int(mean)
-        self.encoder = recurrent(model, input_size)
+        self.encoder, self.bidirectional = recurrent(model, input_size), model.bidirectional
         width = model.hidden_size * (2 if model.bidirectional else 1)
         self.dropout = nn.Dropout(model.dropout)
         self.head = nn.Linear(width, horizon * targets * outputs)
@@ -79,7 +79,7 @@ class ForecastNet(nn.Module):
 
     def encode(self, batch: WindowBatch) -> Tensor:
         """The encoder's state after the last observed step: ``(B, D·H)``; steps without data hold the state."""
-        if self.encoder.bidirectional:
+        if self.bidirectional:
             return self._encode_both_ways(batch)
         if batch.shown is None:
             return self.encoder(batch.inputs)[0][-1]  # (B, H)
@@ -87,13 +87,12 @@ class ForecastNet(nn.Module):
         return final_state(self.encoder(inputs)[0], lengths)
 
     def _encode_both_ways(self, batch: WindowBatch) -> Tensor:
-        """The forward state after the last observed step beside the backward state after the first: ``(B, 2·H)``."""
+        """What is given forward after the last observed step beside what is given backward at the first: ``(B, 2·H)``."""
         shown = batch.inputs.new_ones(batch.inputs.shape[:2], dtype=torch.bool) if batch.shown is None else batch.shown
         inputs, lengths = compact(batch.inputs, shown)  # (L, B, I), (B,)
         packed = pack_padded_sequence(inputs, lengths.cpu(), enforce_sorted=False)
-        state = self.encoder(packed)[1]
-        h = state[0] if isinstance(state, tuple) else state  # (layers·2, B, H)
-        return torch.cat([h[-2], h[-1]], dim=1)
+        forward, backward = pad_packed_sequence(self.encoder(packed)[0])[0].chunk(2, dim=2)  # (L, B, H) each
+        return torch.cat([final_state(forward, lengths), backward[0]], dim=1)
 
 
 def pinball(forecast: Tensor, truth: Tensor, levels: Tensor) -> Tensor:
