@@ -21,7 +21,11 @@ from gatelab.studies.experiment import Experiment
 from gatelab.studies.runner import Runner
 from gatelab.studies.study import Outcome, Study, claim, conduct
 
+_REMEDIES = {"length": 4, "shortest": 2, "examples": 24, "held_out": 16, "parameters": 300, "epochs": 2}
 SMALL: Mapping[str, Mapping[str, Any]] = {
+    "adding": _REMEDIES,
+    "copy-memory": _REMEDIES,
+    "digits": {"parameters": 300, "epochs": 2, "learning_rate": 1e-2, "init": "torch"},
     "gradients": {"length": 4, "examples": 24, "held_out": 16, "hidden_size": 4, "batch_size": 8},
     "music": {"source": str(Path(__file__).parents[1] / "tunes.json"), "parameters": 1500, "epochs": 2},
 }

@@ -9,6 +9,9 @@ from typing import Any
 from gatelab.core.registry import Registry
 
 _QUESTIONS = {
+    "adding": "gatelab.studies.questions.adding:Adding",
+    "copy-memory": "gatelab.studies.questions.copy_memory:CopyMemory",
+    "digits": "gatelab.studies.questions.digits:Digits",
     "gradients": "gatelab.studies.questions.gradients:Gradients",
     "music": "gatelab.studies.questions.music:Music",
 }
