@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatelab.bench.figures import Bound, Figure, Goal, Row, geometric_mean, ratio
@@ -25,6 +25,7 @@ def test_drift_that_meets_both_sides_leaves_the_ratio_alone():
     assert (value, low, high) == pytest.approx((2.5, 2.5, 2.5))
 
 
+@settings(deadline=None)
 @given(st.floats(1e-6, 1e3), st.integers(0, 100))
 def test_the_unit_of_time_does_not_matter(unit, seed):
     over, under = drifting(1.3, seed=seed)

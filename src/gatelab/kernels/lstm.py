@@ -23,7 +23,7 @@ from gatelab.kernels import sums as after
 from gatelab.kernels.activations import sigmoid, tanh
 from gatelab.kernels.compiling import kernel
 from gatelab.kernels.extras import add_masked, kept, seen
-from gatelab.kernels.norm import normalise, normalise_backward, normalise_gates
+from gatelab.kernels.norm import moments, normalise_backward, normalise_gates
 from gatelab.kernels.product import product
 from gatelab.kernels.simd import lanes, load, pointer, shifted, store, zeros
 
@@ -104,11 +104,9 @@ def write(a, at_a, c, at_c, p, at_p, record, at_r, fresh, x, H, coupled, keep):
 @njit(error_model="numpy")
 def _normalise_c(fresh, H):
     """Behind the new c its normalised form x̂; gives back the factor that made it."""
+    mean, factor = moments(fresh, 0, H)
     for j in range(0, H, lanes(fresh)):
-        store(fresh, H + j, H - j, load(fresh, j, H - j))
-    factor = normalise(fresh, H, H)
-    for j in range(0, H, lanes(fresh)):
-        store(fresh, H + j, H - j, load(fresh, H + j, H - j) * factor)
+        store(fresh, H + j, H - j, (load(fresh, j, H - j) - mean) * factor)
     return factor
 
 
@@ -176,7 +174,7 @@ def backward(way, sums, record, cells, out, h0, c0, dout, dh, dc, weight, dextra
                     ps, row * gates * H, pdo, pdh, r * wide, u.d, at_d, fresh, shown, pde, x, row * H, H, gates
                 )
                 if x.normalised_c:
-                    normalise_backward(fresh, 2 * H, x.gain_c, 0, fresh, H, factor, H, fresh, 2 * H)
+                    normalise_backward(fresh, 2 * H, x.gain_c, 0, fresh, H, factor, H, pde, fresh, 2 * H)
                 _write_backward(ps, old, at_old, pdc, r * wide, u.d, at_d, fresh, pde, x, row, H, coupled)
                 if x.normalised:
                     after.normalise_states(u, here + r, x, row, gates)
@@ -216,7 +214,6 @@ def _show_backward(record, at_row, dout, dh, at_dh, da, at_da, fresh, shown, dex
         tanh_c = tanh(seen_c)
         dseen = dnew * o * (1.0 - tanh_c * tanh_c)
         if x.normalised_c:
-            store(dextras, j, left, load(dextras, j, left) + dseen * normed)
             store(dextras, H + j, left, load(dextras, H + j, left) + dseen)
         store(fresh, 2 * H + j, left, dseen)
         store(da, at_da + at_o + j, left, dnew * tanh_c * o * (1.0 - o))

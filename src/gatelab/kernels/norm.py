@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from numba import njit
 
-from gatelab.kernels.simd import lanes, load, peek, poke, store, total, zeros
+from gatelab.kernels.simd import lanes, load, only, peek, poke, store, total, zeros
 
 EPSILON = 1e-5  # torch's
 
 
 @njit(error_model="numpy")
-def normalise(x, at, size):
-    """Takes their mean from the ``size`` numbers at ``at``; gives back the factor that makes x̂ of what is left."""
+def moments(x, at, size):
+    """The mean of the ``size`` numbers at ``at``, and the factor that makes x̂ of x − mean."""
     step = lanes(x)
     sums = zeros(x)
     for j in range(0, size, step):
@@ -24,25 +24,28 @@ def normalise(x, at, size):
     mean = total(sums) / size
     squares = zeros(x)
     for j in range(0, size, step):
-        store(x, at + j, size - j, load(x, at + j, size - j) - mean)
-        centred = load(x, at + j, size - j)  # read again: zeros, not −mean, beyond the row's end
+        centred = only(load(x, at + j, size - j) - mean, size - j)
         squares = squares + centred * centred
-    return 1.0 / ((total(squares) / size + EPSILON) ** 0.5)
+    return mean, 1.0 / ((total(squares) / size + EPSILON) ** 0.5)
 
 
 @njit(error_model="numpy")
-def normalise_backward(dy, at_dy, gain, at_gain, normed, at_normed, factor, size, dx, at_dx):
-    """∂loss/∂x from ∂loss/∂(gain ⊙ x̂): writes ``dx``, which may be ``dy``."""
+def normalise_backward(dy, at_dy, gain, at_gain, normed, at_normed, factor, size, dgain, dx, at_dx):
+    """∂loss/∂x from ∂loss/∂(gain ⊙ x̂): writes ``dx``, which may be ``dy``, and adds to ``dgain`` at ``at_gain``."""
     step = lanes(dy)
     sums, products = zeros(dy), zeros(dy)
     for j in range(0, size, step):
-        d = load(dy, at_dy + j, size - j) * load(gain, at_gain + j, size - j)
+        left = size - j
+        d, normal = load(dy, at_dy + j, left), load(normed, at_normed + j, left)
+        store(dgain, at_gain + j, left, load(dgain, at_gain + j, left) + d * normal)
+        d = d * load(gain, at_gain + j, left)
         sums = sums + d
-        products = products + d * load(normed, at_normed + j, size - j)
+        products = products + d * normal
     mean, slope = total(sums) / size, total(products) / size
     for j in range(0, size, step):
-        d = load(dy, at_dy + j, size - j) * load(gain, at_gain + j, size - j)
-        store(dx, at_dx + j, size - j, (d - mean - load(normed, at_normed + j, size - j) * slope) * factor)
+        left = size - j
+        d = load(dy, at_dy + j, left) * load(gain, at_gain + j, left)
+        store(dx, at_dx + j, left, (d - mean - load(normed, at_normed + j, left) * slope) * factor)
 
 
 @njit(error_model="numpy")
@@ -50,22 +53,19 @@ def normalise_gates(x, at, gain, normed, factors, row, gates, size, keep):
     """A product's row at ``at``, gate by gate: normalised, kept if wanted as row ``row``, times ``gain (G·H,)``."""
     for gate in range(gates):
         here, there = at + gate * size, (row * gates + gate) * size
-        factor = normalise(x, here, size)
+        mean, factor = moments(x, here, size)
         if keep:
             poke(factors, row * gates + gate, factor)
         for j in range(0, size, lanes(x)):
-            normal = load(x, here + j, size - j) * factor
+            left = size - j
+            normal = (load(x, here + j, left) - mean) * factor
             if keep:
-                store(normed, there + j, size - j, normal)
-            store(x, here + j, size - j, normal * load(gain, gate * size + j, size - j))
+                store(normed, there + j, left, normal)
+            store(x, here + j, left, normal * load(gain, gate * size + j, left))
 
 
 @njit(error_model="numpy")
 def normalise_gate_backward(d, at_d, gain, normed, factors, row, gate, gates, size, dgain, dproduct, at_dproduct):
     """One gate of the same, backwards: from ``d`` at ``at_d`` to ``dproduct``, which may be there, and to ``dgain``."""
     there, factor, first = (row * gates + gate) * size, peek(factors, row * gates + gate), gate * size
-    for j in range(0, size, lanes(d)):
-        left = size - j
-        product = load(d, at_d + j, left) * load(normed, there + j, left)
-        store(dgain, first + j, left, load(dgain, first + j, left) + product)
-    normalise_backward(d, at_d, gain, first, normed, there, factor, size, dproduct, at_dproduct)
+    normalise_backward(d, at_d, gain, first, normed, there, factor, size, dgain, dproduct, at_dproduct)

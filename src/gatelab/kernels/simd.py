@@ -203,6 +203,17 @@ exact_tanh = _lane_by_lane("tanh")
 
 
 @emits
+def only(typingctx, x, left):
+    """The first ``left`` lanes of a vector, and zeros."""
+
+    def generate(context, builder, sig, args):
+        kind = args[0].type
+        return builder.select(_mask(builder, args[1], x.lanes), args[0], ir.Constant(kind, [0.0] * x.lanes))
+
+    return x(x, types.intp), generate
+
+
+@emits
 def total(typingctx, x):
     """The sum of a vector's lanes, a number."""
 

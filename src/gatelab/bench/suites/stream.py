@@ -1,7 +1,7 @@
 """One step at a time for live data: ``layer.stream()`` beside onnxruntime and ``torch.nn`` with the same weights.
 
-Every contender reads the same few steps, one by one, in the arrays of its own library, and carries its state itself, as
-a program that listens would.
+Every contender reads the same few steps, one by one: ours and onnxruntime as NumPy's arrays, torch as its own. Each
+carries its state itself, as a program that listens would.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ SHAPES = (Shape(1, 100, 64, 64), Shape(1, 100, 128, 128), Shape(1, 100, 512, 512
 def contenders(cell: str, shape: Shape, bench: Bench) -> list[Contender]:
     """T single steps by our stream, by onnxruntime if it is here, and by ``torch.nn``'s layer called with one step."""
     layer, x = layer_of(cell, shape, bench).eval(), sequences(shape, bench)  # (T, 1, I)
-    runners = {"gatelab": partial(_streamed, layer.stream(), list(x[:, 0]))}
+    runners = {"gatelab": partial(_streamed, layer.stream(), list(x[:, 0].numpy()))}
     if find_spec("onnxruntime") and find_spec("onnx"):
         runners["onnxruntime"] = partial(_by_onnxruntime, OnnxStep(layer), list(x.numpy()[:, None]))
     runners["torch.nn"] = partial(_by_torch, torch_twin(layer).eval(), list(x[:, None]))
     return [Contender(name, runner, work=shape.T) for name, runner in runners.items()]
 
 
-def _streamed(stream: Stream, steps: Sequence[Tensor]) -> Results:
+def _streamed(stream: Stream, steps: Sequence[np.ndarray]) -> Results:
     stream.reset()
-    return {"output": torch.stack([stream(x) for x in steps])}  # (T, H)
+    return {"output": torch.from_numpy(np.stack([stream(x) for x in steps]))}  # (T, H)
 
 
 def _by_torch(layer: nn.RNNBase, steps: Sequence[Tensor]) -> Results:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gatelab.bench.figures import Bound, Goal, geometric_mean
 from gatelab.bench.harness import CELLS, Bench, Case, Race, Ratio, Settings, Shape, Suite
@@ -21,12 +22,16 @@ EXTRAS: Mapping[str, Mapping[str, Any]] = {
     "variational dropout": {"input_dropout": 0.2, "recurrent_dropout": 0.2},
     "peephole": {"peephole": True},
 }
+_GAIN = 0.1  # of a layer norm's recurrent side: with it, differences shrink from step to step
 COST, GAIN = "gatelab / plain", "eager loop / gatelab"
 
 
 def contenders(cell: str, shape: Shape, extra: str, bench: Bench) -> list[Contender]:
     """Training with the extra, fused and as a loop of eager operations, and training of the plain cell."""
     varied = layer_of(cell, shape, bench, **EXTRAS[extra])
+    if isinstance(gain := getattr(varied, "norm_hh_l0", None), Tensor):
+        # Normalised products are of size 1, and a network of such weights is chaotic: every rounding grows.
+        gain.data.mul_(_GAIN)
     plain, x = layer_of(cell, shape, bench), sequences(shape, bench)  # (T, B, I)
     doutput = torch.randn(shape.T, shape.B, shape.H, device=bench.device).to(bench.dtype)  # (T, B, H)
     eager = training(varied, x, doutput, call=partial(open_loop.run, varied))
