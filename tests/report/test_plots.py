@@ -273,6 +273,20 @@ def test_log_axis_has_plain_numbers_and_no_place_for_zero():
         line_chart([Line("gru", None, [0, -1])], log_y=True)
 
 
+def test_doublings_take_the_same_room_and_have_their_ticks():
+    svg = panels([Panel([Line("gru", [2, 8, 32, 128], [4, 3, 2, 1])], log_x=True)])
+    assert {"2", "8", "32", "128"} <= set(texts(svg)) & set(texts(svg, "narrow"))
+    curve = next(path for path in re.findall(r'<path d="(M[^"]+)"', svg) if path.count("L") == 3)
+    gaps = np.diff([float(x) for x in re.findall(r"[ML] ?([-\d.]+) ", curve)])  # (3,)
+    assert gaps == pytest.approx([gaps[0]] * 3, rel=1e-3)
+
+
+@pytest.mark.parametrize("x", [[0, 1], [-1, 1], np.array(["2024-01-01", "2024-01-02"], "datetime64[D]")])
+def test_a_logarithmic_axis_refuses_what_has_no_place_on_it(x):
+    with pytest.raises(InputError, match="logarithmic axis"):
+        panels([Panel([Line("gru", x, [1, 2])], log_x=True)])
+
+
 def test_rows_say_when_there_is_no_value():
     svg = interval_chart(
         [("gru", 7.2, 7.1, 7.3, [7.1, 7.3]), ("rnn", np.nan, None, None, ()), ("ets", 7, None, None, ())]

@@ -63,6 +63,8 @@ class Panel:
     spans: Sequence[tuple] = ()
     """Stretches of the x axis to shade, ``(start, end)`` or ``(start, end, label)``."""
     log_y: bool = False
+    log_x: bool = False
+    """Sizes and counts: each doubling takes the same room, and the ticks are at the values themselves."""
 
 
 def line_chart(
@@ -183,7 +185,9 @@ def _draw_panel(
         _draw_span(axes, span, lines[0].x.dtype.kind)
     handles = {line.label: _draw_line(axes, line, chosen[line.label], pixels) for line in lines}
     first = next(line for line in lines if line.drawable)
-    if first.x.dtype.kind == "M":
+    if panel.log_x:
+        _ticks_at_values(axes, lines, most=max(3, pixels // 45))
+    elif first.x.dtype.kind == "M":
         locator = dates.AutoDateLocator(minticks=2, maxticks=max(4, pixels // 90))
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
@@ -201,6 +205,19 @@ def _plain_log_ticks(axes: Axes, lines: list[_Checked]) -> None:
     axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=8))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 3)))
     axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _ticks_at_values(axes: Axes, lines: list[_Checked], most: int) -> None:
+    """A logarithmic x axis with ticks where the points are, every n-th where all would not fit."""
+    if any(line.x.dtype.kind == "M" for line in lines):
+        raise InputError("a logarithmic axis has no dates", expected="numbers above 0")
+    places = np.unique(np.concatenate([line.x for line in lines]))  # (N,)
+    if places[0] <= 0:
+        raise InputError("a logarithmic axis begins above 0", expected="numbers above 0", got=places[0])
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(places[:: -(-len(places) // most)])
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 3)))
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _draw_span(axes: Axes, span: tuple, kind: str) -> None:
