@@ -87,7 +87,7 @@ class ForecastNet(nn.Module):
         return final_state(self.encoder(inputs)[0], lengths)
 
     def _encode_both_ways(self, batch: WindowBatch) -> Tensor:
-        """What is given forward after the last observed step beside what is given backward at the first: ``(B, 2·H)``."""
+        """What is given forward after the last observed step, and backward after the first: ``(B, 2·H)``."""
         shown = batch.inputs.new_ones(batch.inputs.shape[:2], dtype=torch.bool) if batch.shown is None else batch.shown
         inputs, lengths = compact(batch.inputs, shown)  # (L, B, I), (B,)
         packed = pack_padded_sequence(inputs, lengths.cpu(), enforce_sorted=False)
