@@ -22,6 +22,7 @@ from gatelab.studies.runner import Runner
 from gatelab.studies.study import Outcome, Study, claim, conduct
 
 _REMEDIES = {"length": 4, "shortest": 2, "examples": 24, "held_out": 16, "parameters": 300, "epochs": 2}
+_ADDING = {"task": "problem", "source": "adding", "length": 4, "examples": 24, "held_out": 16, "epochs": 2}
 SMALL: Mapping[str, Mapping[str, Any]] = {
     "adding": _REMEDIES,
     "copy-memory": _REMEDIES,

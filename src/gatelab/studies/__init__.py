@@ -9,6 +9,7 @@ from typing import Any
 from gatelab.core.registry import Registry
 
 _QUESTIONS = {
+    "comparison": "gatelab.studies.questions.comparison:Comparison",
     "adding": "gatelab.studies.questions.adding:Adding",
     "copy-memory": "gatelab.studies.questions.copy_memory:CopyMemory",
     "digits": "gatelab.studies.questions.digits:Digits",
