@@ -47,10 +47,10 @@ _QUICK = {
     "chorales": Data(20_000, {**_CHORALES, "epochs": 5}),
 }
 _STANDARD = {
-    "adding": Data(8_000, {**_ADDING, "length": 200, "shortest": 10, "examples": 10_000, "epochs": 15}),
-    "traffic": Data(3_200, {**_TRAFFIC, **_HOUR, "epochs": 15}),
-    "traffic, long": Data(8_000, {**_TRAFFIC, **_HALF_DAY, "epochs": 8}),
-    "etth1": Data(8_000, {**_ETTH1, "epochs": 8}),
+    "adding": Data(8_000, {**_ADDING, "length": 200, "shortest": 10, "examples": 10_000, "epochs": 12}),
+    "traffic": Data(3_200, {**_TRAFFIC, **_HOUR, "epochs": 12}),
+    "traffic, long": Data(8_000, {**_TRAFFIC, **_HALF_DAY, "epochs": 6}),
+    "etth1": Data(8_000, {**_ETTH1, "epochs": 6}),
     "chorales": Data(20_000, {**_CHORALES, "epochs": 40}, placements=True),
 }
 _FULL = {
@@ -90,7 +90,7 @@ class Comparison(Experiment):
         "forecast the flow at PeMS detectors too, of other years and with ARIMA fitted their way: their finding, both "
         "networks below ARIMA, can be set beside ours, their figures cannot.",
     )
-    seconds: ClassVar = {"quick": 60.0, "standard": 2300.0, "full": 60000.0}
+    seconds: ClassVar = {"quick": 60.0, "standard": 1800.0, "full": 60000.0}
     default_cells: ClassVar = ("rnn", "lstm", "gru", BEFORE)
     measured_by = staticmethod(measure)
 
