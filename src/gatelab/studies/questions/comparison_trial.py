@@ -25,7 +25,7 @@ from gatelab.training.runs import Run
 
 OTHER_PLACE = {"gru": "gru_reset_before", "gru_reset_before": "gru"}
 """The GRU with its reset gate in the other place: the same parameters, another function."""
-_SECONDS = 4.0  # of taking turns
+_SECONDS = 3.0  # of taking turns
 
 
 def measure(trial: Trial, folder: Path, beat: Beat) -> Measured:
