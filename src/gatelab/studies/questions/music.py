@@ -66,10 +66,10 @@ class Music(Experiment):
         "Adam, whole pieces in batches of 16 (chorales) or 4 (tunes), gradients clipped to the norm 1, the learning "
         "rate falling as a cosine. Recurrent dropout is one mask for all steps of a piece (Gal & Ghahramani 2016); the "
         "larger networks have dropout before the head too. No transposition or other change of the data.",
-        "Every cell chooses from the same by the validation NLL of seed 0: at 20,000 parameters a learning rate of 0.01 "
-        "or 0.003 without dropout, and with it, at 0.01, a recurrent dropout of 0.1, 0.25 or 0.4; at 300,000, at 0.003, "
-        "a recurrent dropout of 0.15 or 0.3 (chorales), 0.1 or 0.3 (tunes). It is then trained with other seeds, and "
-        "the weights of the epoch with the best validation NLL are scored.",
+        "Every cell chooses from the same, by the validation NLL of seed 0. At 20,000 parameters without dropout: a "
+        "learning rate of 0.01 or 0.003; with it, at 0.01: a recurrent dropout of 0.1, 0.25 or 0.4. At 300,000, at "
+        "0.003: a recurrent dropout of 0.15 or 0.3 (chorales), 0.1 or 0.3 (tunes). It is then trained with other "
+        "seeds, and the weights of the epoch with the best validation NLL are scored.",
         "Published figures are of one run each, as far as their papers say, with recipes of their own.",
     )
     seconds: ClassVar = {"quick": 60.0, "standard": 6000.0, "full": 40000.0}
