@@ -35,6 +35,7 @@ CELLS = ("rnn", "rnn_relu", "lstm", "lstm_coupled", "gru")
 _HAS_NUMBA = importlib.util.find_spec("numba") is not None
 _said: list[str] = []
 _DTYPES = (torch.float32, torch.float64)
+_SMALL, _MANY = 48, 64  # units and items, below both of which oneDNN trains an LSTM faster than the kernels
 _FEW = 4  # items, up to which the kernels run an LSTM faster than oneDNN
 _FILLED, _PADDED = 16, 64  # units that fill its vectors, and units from which others do not matter much
 # Extras that have no part in a single step in evaluation, and all that the kernels compute.
@@ -54,16 +55,17 @@ def prefers_torch(layer: Recurrent, input: Tensor | PackedSequence) -> bool:
     """Whether torch's own code is the better way for a plain layer, whether or not it has a kernel.
 
     On a CPU, torch hands a dense LSTM in float32 to oneDNN, which runs it faster than the kernels but where few items
-    meet the weights or units do not fill its vectors. Trained, the kernels are faster. The bounds are measured
+    meet the weights or units do not fill its vectors, and trains it faster where it is small. The bounds are measured
     (``docs/log.md``).
     """
     if layer.cell != "lstm" or isinstance(input, PackedSequence) or input.dtype != torch.float32:
         return False
     if torch.compiler.is_compiling() or open_loop.transformed():
         return False
+    B, H = batch_of(layer, input), layer.hidden_size
     if torch.is_grad_enabled() and (input.requires_grad or layer.weight_hh_l0.requires_grad):
-        return False
-    return batch_of(layer, input) > _FEW and (layer.hidden_size % _FILLED == 0 or layer.hidden_size > _PADDED)
+        return H < _SMALL and B < _MANY
+    return B > _FEW and (H % _FILLED == 0 or H > _PADDED)
 
 
 def _has_kernel(layer: Recurrent) -> bool:
