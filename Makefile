@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test lint types contracts check wheel smoke results clean
+.PHONY: demo test notebooks lint types contracts check wheel smoke results clean
 
 .venv/ready: requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gatelab needs Python 3.11 or newer; try: make PYTHON=python3.12 " + "demo")'
@@ -17,6 +17,9 @@ demo: .venv/ready
 test: .venv/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
+notebooks: .venv/ready
+	GATELAB_BUDGET=quick OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --nbmake --nbmake-timeout=300 notebooks/*.ipynb
+
 lint: .venv/ready
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -27,7 +30,7 @@ types: .venv/ready
 contracts: .venv/ready
 	$(BIN)/lint-imports
 
-check: test lint types contracts
+check: test notebooks lint types contracts
 
 wheel: .venv/ready
 	$(BIN)/python -m build --wheel --no-isolation
