@@ -28,6 +28,7 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "copy-memory": _REMEDIES,
     "digits": {"parameters": 300, "epochs": 2, "learning_rate": 1e-2, "init": "torch"},
     "gradients": {"length": 4, "examples": 24, "held_out": 16, "hidden_size": 4, "batch_size": 8},
+    "length": {"settings": _ADDING, "parameters": 60},
     "music": {"source": str(Path(__file__).parents[1] / "tunes.json"), "parameters": 1500, "epochs": 2},
 }
 """For each question, what makes any of its conditions a matter of moments."""

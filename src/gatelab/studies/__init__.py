@@ -14,6 +14,7 @@ _QUESTIONS = {
     "copy-memory": "gatelab.studies.questions.copy_memory:CopyMemory",
     "digits": "gatelab.studies.questions.digits:Digits",
     "gradients": "gatelab.studies.questions.gradients:Gradients",
+    "length": "gatelab.studies.questions.length:Length",
     "music": "gatelab.studies.questions.music:Music",
 }
 QUESTIONS = Registry("study", _QUESTIONS)

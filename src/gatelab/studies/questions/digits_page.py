@@ -53,7 +53,7 @@ def verdict(findings: Mapping[str, Any]) -> list[str]:
     for reading in known:
         standing = _standing(reading)
         beside = f" {beside_baseline(standing)}" if standing.baseline is not None else ""
-        said.append(f"{titled(reading)}: {among_cells(standing)}{beside}")
+        said.append(f"On {titled(reading)}: {among_cells(standing)}{beside}")
     return said
 
 
