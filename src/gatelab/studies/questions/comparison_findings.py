@@ -15,6 +15,8 @@ from gatelab.studies.experiment import values
 from gatelab.studies.questions.comparison_trial import OTHER_PLACE
 from gatelab.studies.statistics import Difference, bootstrap, described, estimate, holm, pairwise
 
+_LEAST_MB = 3.0
+
 
 def summarise(table: pd.DataFrame) -> dict[str, Any]:
     """All findings; ``table`` has what ``comparison_trial`` measures beside the conditions."""
@@ -36,6 +38,7 @@ def _set(name: str, rows: pd.DataFrame, alone: pd.DataFrame) -> dict[str, Any]:
         "data": name,
         "metric": first["metric"],
         "unit": first["unit"],
+        "epochs": int(first["settings"]["epochs"]),
         "level": level,
         "steps_of_time": cost.pop("steps"),
         "cost_ratios": cost.pop("ratios", []),
@@ -162,5 +165,5 @@ def _cost(alone: pd.DataFrame) -> dict[str, Any]:
 
 
 def _over(a: float, b: float) -> float | None:
-    """``a / b``; none where one is below what can be measured."""
-    return a / b if min(a, b) >= 0.5 else None
+    """``a / b``; none where one is so little that what the process does besides is in it."""
+    return a / b if min(a, b) >= _LEAST_MB else None

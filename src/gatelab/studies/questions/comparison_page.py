@@ -31,7 +31,7 @@ def verdict(findings: Mapping[str, Any]) -> list[str]:
     gated = pair(error, GRU, LSTM)
     return [
         _headline(findings, gated),
-        *([f"Error of the GRU over that of the LSTM: {_each(gated)}."] if gated else []),
+        *([f"Error of the GRU over that of the LSTM: {_each(gated)}; a star: beyond chance."] if gated else []),
         *_beside_the_rnn(error),
         *_steps(pair(steps, GRU, LSTM), findings["sets"]),
         *_costs(pair(findings["costs"], GRU, LSTM)),
@@ -56,10 +56,15 @@ def _turned(ratio: Mapping[str, Any]) -> dict[str, Any]:
 
 def _headline(findings: Mapping[str, Any], gated: Rows) -> str:
     if gated:
-        return f"At equal parameters {_won(gated)}."
+        return f"At equal parameters, after {_epochs(findings['sets'])} epochs, {_won(gated)}."
     cells = list(dict.fromkeys(cell for each in findings["sets"] for cell in each["cells"]))
     where = listed([each["data"] for each in findings["sets"]])
     return f"{listed([called(cell) for cell in cells])} on {where}: LSTM and GRU were not both trained."
+
+
+def _epochs(sets: Iterable[Set]) -> str:
+    counts = [each["epochs"] for each in sets]
+    return f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else str(counts[0])
 
 
 def _won(ratios: Rows) -> str:
@@ -81,11 +86,8 @@ def _each(ratios: Rows) -> str:
 
 
 def _beside_the_rnn(error: Rows) -> list[str]:
-    said = []
-    for cell in (LSTM, GRU):
-        if ratios := pair(error, cell, RNN):
-            said.append(f"{_won(ratios)} ({_each(ratios)})")
-    return [f"Beside the RNN: {'; '.join(said)}. A star: beyond chance in training."] if said else []
+    return [f"Beside the RNN {_won(ratios)} (error over the RNN's: {_each(ratios)})."
+            for cell in (LSTM, GRU) if (ratios := pair(error, cell, RNN))]  # fmt: skip
 
 
 def _steps(ratios: Rows, sets: Iterable[Set]) -> list[str]:
@@ -242,7 +244,7 @@ def _rows(each: Set) -> Iterator[list[str]]:
             f"{found['parameters']:,} ({found['hidden_size']})",
             f"{each['metric']} {_amount(found['error'])}",
             f"{found['learning_rate']:g}",
-            f"{_amount(found['steps'], 3)} ({found['reached']}/{found['finished']})",
+            f"{number(found['steps']['mean'], 3)} ({found['reached']}/{found['finished']})",
             _amount(step, 3),
             number(found.get("memory_mb"), 3),
             duration(found["train_seconds"]),
