@@ -12,8 +12,10 @@ _QUESTIONS = {
     "comparison": "gatelab.studies.questions.comparison:Comparison",
     "adding": "gatelab.studies.questions.adding:Adding",
     "copy-memory": "gatelab.studies.questions.copy_memory:CopyMemory",
+    "depth": "gatelab.studies.questions.depth:Depth",
     "digits": "gatelab.studies.questions.digits:Digits",
     "gradients": "gatelab.studies.questions.gradients:Gradients",
+    "hidden-size": "gatelab.studies.questions.hidden_size:HiddenSize",
     "length": "gatelab.studies.questions.length:Length",
     "music": "gatelab.studies.questions.music:Music",
 }
