@@ -176,8 +176,8 @@ def test_costs_are_compared_turn_by_turn(findings):
 def test_the_verdict_says_who_errs_less_where_and_where_nothing_was_found(findings):
     said = verdict(findings)
     assert (
-        said[0]
-        == "At equal parameters, after 2 epochs, the GRU errs less on traffic; no difference is found between GRU and LSTM on chorales."
+        said[0] == "At equal parameters, after 2 epochs, the GRU errs less on traffic; "
+        "no difference is found between GRU and LSTM on chorales."
     )
     text = " ".join(said)
     assert "Beside the RNN the LSTM errs less on traffic" in text
