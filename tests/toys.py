@@ -83,6 +83,9 @@ class AddingBatch:
     def steps(self) -> int:
         return self.x.shape[0]
 
+    def take(self, which: slice) -> AddingBatch:
+        return AddingBatch(self.x[:, which], self.lengths[which], self.y[which])
+
     def to(self, device: Any) -> AddingBatch:
         return AddingBatch(self.x.to(device), self.lengths.to(device), self.y.to(device))
 
@@ -216,6 +219,9 @@ class EchoBatch:
     def steps(self) -> int:
         return self.x.shape[0]
 
+    def take(self, which: slice) -> EchoBatch:
+        return EchoBatch(self.x[:, which], self.y[:, which], self.carries)
+
     def to(self, device: Any) -> EchoBatch:
         return EchoBatch(self.x.to(device), self.y.to(device), self.carries)
 
@@ -311,10 +317,14 @@ class EchoTask(Task):
 TOYS = {"adding": AddingTask, "echo": EchoTask}
 
 
-def train(toy: str, folder: str, seed: int = 0, model: ModelConfig | None = None, **training: Any) -> Any:
+def train(
+    toy: str, folder: str, seed: int = 0, model: ModelConfig | None = None, listeners: Any = (), **training: Any
+) -> Any:
     """Trains a toy: in this process, or as what a process of its own has to do."""
     from gatelab.training import fit
 
     task = TOYS[toy].open(0, TOYS[toy].Config())
     settings = dataclasses.replace(task.training_defaults(), **training)
-    return fit(task, model or ModelConfig("gru", hidden_size=8), settings, seed=seed, folder=folder)
+    return fit(
+        task, model or ModelConfig("gru", hidden_size=8), settings, seed=seed, folder=folder, listeners=listeners
+    )

@@ -174,6 +174,18 @@ def test_count_counts_the_batches(task, part):
     assert fields(batches[0])
 
 
+def test_the_shares_of_a_batch_have_its_loss_between_them(task, fitted):
+    batch = next(iter(task.batches("train", BATCH)))
+    cuts = [slice(0, 3), slice(3, 4), slice(4, None)]
+    shares = [batch.take(cut) for cut in cuts]
+    assert sum(share.size for share in shares) == batch.size
+    with torch.no_grad():
+        whole, *losses = (task.loss(fitted.model, each) for each in (batch, *shares))
+    assert sum(loss.weight for loss in losses) == pytest.approx(whole.weight)
+    mean = sum(float(loss.mean) * loss.weight for loss in losses) / whole.weight
+    assert mean == pytest.approx(float(whole.mean), rel=1e-5)
+
+
 @pytest.mark.parametrize("shuffled", [True, False])
 def test_start_leaves_the_first_batches_out(task, shuffled):
     count = task.count("train", BATCH)

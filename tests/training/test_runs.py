@@ -15,6 +15,7 @@ from gatelab.core.errors import InputError, RunError
 from gatelab.core.files import read_json, write_json
 from gatelab.tasks.loading import load
 from gatelab.training import Run
+from gatelab.training.runs import describe
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +123,7 @@ def test_no_run_there(tmp_path):
 
 def test_not_finished(tmp_path):
     task = toys.EchoTask.open(0, toys.EchoConfig())
-    Run.create(tmp_path, task, ModelConfig(), task.training_defaults())
+    Run.create(tmp_path, describe(task, ModelConfig(), task.training_defaults(), seed=0), task.state())
     with pytest.raises(RunError, match="is not finished"):
         load(tmp_path)
 
@@ -139,7 +140,7 @@ def test_weights_of_another_model(folder):
 def test_create_keeps_what_is_not_its_own(folder):
     (folder / "notes.txt").write_text("mine")
     task = toys.EchoTask.open(0, toys.EchoConfig())
-    Run.create(folder, task, ModelConfig(), task.training_defaults())
+    Run.create(folder, describe(task, ModelConfig(), task.training_defaults(), seed=0), task.state())
     assert (folder / "notes.txt").read_text() == "mine"
     assert not (folder / "model.safetensors").exists()
 
@@ -157,7 +158,7 @@ def test_a_replacement_that_is_cut_short_leaves_no_run_rather_than_a_damaged_one
     monkeypatch.setattr(Path, "unlink", dying)
     task = toys.EchoTask.open(0, toys.EchoConfig())
     with pytest.raises(KeyboardInterrupt):
-        Run.create(folder, task, ModelConfig(), task.training_defaults())
+        Run.create(folder, describe(task, ModelConfig(), task.training_defaults(), seed=0), task.state())
     monkeypatch.undo()
     assert not Run.exists(folder) or Run.open(folder).outcome
 

@@ -1,4 +1,7 @@
-"""``gatelab fit``: one model, trained and scored beside simple baselines."""
+"""``gatelab fit``: one model, trained and scored beside simple baselines.
+
+Under torchrun several processes train it together; the first scores it and says what is found.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from gatelab.cli.parsing import given, parse_groups
 from gatelab.cli.tasks import MODEL, TRAINING, remember_source, say_scores, take_task, task_group
 from gatelab.core.config import ModelConfig, TrainingConfig
 from gatelab.core.files import finite
+from gatelab.core.processes import leads
 from gatelab.core.task import Task
 from gatelab.tasks import TASKS
 
@@ -57,19 +61,23 @@ def main(argv: Sequence[str]) -> int:
     )  # fmt: skip
     asked = {name: getattr(training, name) for name in given(words, TrainingConfig)}
     opened = TASKS[task].open(options.data, config)
-    note(*opened.notes)
+    if leads():
+        note(*opened.notes)
     return _fit(opened, model, asked, options, shlex.join(["gatelab", "fit", *argv]))
 
 
 def _fit(task: Task, model: ModelConfig, asked: Mapping[str, Any], options: Options, command: str) -> int:
     from gatelab.studies.single import train_one
+    from gatelab.training import Run, fit
     from gatelab.training.progress import ProgressBar
-    from gatelab.training.runs import Run
 
     folder = Path(options.out or f"runs/fit-{task.name}-{Path(options.data).stem}-{model.cell}")
+    training = dataclasses.replace(task.training_defaults(), **asked)
+    if not leads():
+        fit(task, model, training, folder=folder, seed=options.seed)
+        return 0
     if Run.exists(folder) and Run.open(folder).outcome is not None:
         note(f"{folder} holds this model, trained: nothing is trained again")
-    training = dataclasses.replace(task.training_defaults(), **asked)
     bar = ProgressBar(model.cell, err)
     single = train_one(task, model, training, folder=folder, seed=options.seed, listeners=[bar])
     remember_source(folder, options.data)

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import gatelab
 from gatelab.core.errors import GatelabError, InputError, nearest
+from gatelab.core.processes import launched
 
 
 class Command(NamedTuple):
@@ -35,6 +36,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "compare": Command("gatelab.cli.compare", "RNN, LSTM or GRU? Train, score and compare them on your data"),
     "study": Command("gatelab.cli.study", "answer a research question about recurrent networks, or list them"),
+    "suggest": Command("gatelab.cli.suggest", "how many hidden units suit your series, and what that rests on"),
     "fit": Command("gatelab.cli.fit", "train one model and score it beside simple baselines"),
     "predict": Command("gatelab.cli.predict", "what a trained model says about new data, such as the next steps"),
     "evaluate": Command("gatelab.cli.evaluate", "score a trained model on other data, or train it again in a backtest"),
@@ -91,6 +93,10 @@ def _run(words: list[str]) -> int:
             f"there is no command {words[0]!r}",
             expected=f"one of {', '.join(COMMANDS)}",
             fix=f"did you mean {nearest(words[0], COMMANDS)}? `gatelab --help` shows all",
+        )
+    if launched() and words[0] != "fit":
+        raise InputError(
+            f"gatelab {words[0]} runs in one process", got="torchrun", fix="leave torchrun away: it is for gatelab fit"
         )
     # The one import of a command's own code: the others, and torch, stay unloaded.
     return import_module(COMMANDS[words[0]].module).main(words[1:]) or 0

@@ -82,6 +82,10 @@ class Batch(Protocol):
         """Whether the sequences continue those of the batch before, so that the state is carried over (detached)."""
         ...
 
+    def take(self, which: slice) -> Batch:
+        """These of its sequences alone, as where several processes share a batch."""
+        ...
+
     def to(self, device: Any) -> Batch:
         """The same batch with its tensors on ``device``."""
         ...

@@ -9,12 +9,13 @@ from typing import Any, Literal
 import torch
 
 from gatelab.core.errors import InputError
+from gatelab.core.processes import place_on_this_machine
 
 Precision = Literal["float32", "float64", "mixed"]
 
 
 def find_device(name: str, precision: Precision = "float32") -> torch.device:
-    """The device called ``name``: ``cpu``, ``cuda`` or ``cuda:N``.
+    """The device called ``name``: ``cpu``, ``cuda`` or ``cuda:N``; under torchrun ``cuda`` is each process's own.
 
     Raises:
         InputError: no such device here, or one that cannot compute in ``precision``.
@@ -24,7 +25,8 @@ def find_device(name: str, precision: Precision = "float32") -> torch.device:
         raise InputError(f"there is no device {name!r}", expected="cpu, cuda or cuda:N", fix="change --device")
     if kind == "cuda":
         present = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if int(number or 0) >= present:
+        number = number or str(place_on_this_machine())
+        if int(number) >= present:
             raise InputError(
                 f"the device {name!r} is not here",
                 expected="a CUDA GPU that torch can use",
@@ -37,7 +39,7 @@ def find_device(name: str, precision: Precision = "float32") -> torch.device:
             got=f"device {name}",
             fix="use --precision float32, or --device cuda",
         )
-    return torch.device(name if number or kind == "cpu" else "cuda:0")
+    return torch.device("cpu" if kind == "cpu" else f"cuda:{number}")
 
 
 def on_device(model: torch.nn.Module, device: torch.device, precision: Precision) -> torch.nn.Module:

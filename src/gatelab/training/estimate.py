@@ -14,14 +14,14 @@ _STEPS = 3
 def epoch_seconds(learner: Learner, seed: int) -> float:
     """Expected seconds of an epoch, from a few steps on a copy of the model, so that no result depends on it.
 
-    What ``Task.validate`` takes is not in it.
+    What ``Task.validate`` takes is not in it, nor what several processes tell each other.
     """
     task, batch_size = learner.task, learner.training.batch_size
-    probe = Learner(task, copy.deepcopy(learner.model).train(), learner.training, learner.device)
+    probe = Learner(task, copy.deepcopy(learner.model).train(), learner.training, learner.device)  # alone
     times: list[float] = []
     for batch in task.batches("train", batch_size, generator(seed, "estimate")):
         began = time.monotonic()
-        loss = probe.forward(batch.to(probe.device), None)
+        loss = probe.forward(learner.group.share(batch).to(probe.device), None)
         if loss.weight > 0:
             probe.backward(loss)
             probe.update(rate=0.0)

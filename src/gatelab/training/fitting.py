@@ -1,7 +1,9 @@
-"""``fit``: one training from a task and its settings to a finished run folder."""
+"""``fit``: one training from a task and its settings to a finished run folder, by one process or by several."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +16,14 @@ from gatelab.core.errors import InputError, NoSpaceError
 from gatelab.core.files import free_bytes, writable_folder
 from gatelab.core.random import integer_seed
 from gatelab.core.task import Task
+from gatelab.core.versions import versions
 from gatelab.training import checkpoints, devices, tensors
 from gatelab.training.denormals import flush_denormals
+from gatelab.training.distributed import Group, group
 from gatelab.training.events import Event, Listener, Warned
 from gatelab.training.learner import Learner, parameter_count
 from gatelab.training.loop import Trainer
-from gatelab.training.runs import Run, check_same, describe, environment
+from gatelab.training.runs import Run, check_same, describe, environment, flat
 from gatelab.training.tensorboard import TensorBoard
 from gatelab.training.threads import use_threads
 
@@ -64,6 +68,10 @@ def fit(
 ) -> Fitted:
     """Trains a model on a task, or goes on with a training that was cut short.
 
+    Under torchrun, and wherever torch's default process group is there, all processes train one model
+    (``training.distributed``): call it with the same arguments in each. The first alone uses the folder, and the
+    model is the same in all.
+
     Args:
         folder: the run folder. One that holds the same run unfinished is resumed, and finished is only read: on the
             CPU the weights are bit for bit those of a run that was never cut short.
@@ -74,45 +82,60 @@ def fit(
     Raises:
         InputError: a device that is not here, a folder that cannot be written to, weights that do not fit.
         NoSpaceError: the disk is full, or will be.
-        RunError: the folder holds a run with other settings, or a damaged one.
-        TrainingError: a loss or gradient is not finite; the folder keeps what was done.
+        RunError: the folder holds a run with other settings, or a damaged one; or the processes do not do the same.
+        TrainingError: a loss or gradient is not finite, or another process has ended; the folder keeps what was done.
         KeyboardInterrupt: after SIGINT; SystemExit after SIGTERM; both after a checkpoint.
     """
     device = devices.find_device(training.device, training.precision)
-    board = [TensorBoard(Path(folder) / "tensorboard")] if training.tensorboard else []
+    with group() as together, use_threads(training.threads), flush_denormals(), devices.own_streams(device):
+        board = [TensorBoard(Path(folder) / "tensorboard")] if training.tensorboard and together.leads else []
 
-    def emit(event: Event) -> None:
-        for listener in (*listeners, *board):
-            listener(event)
+        def emit(event: Event) -> None:
+            for listener in (*listeners, *board):
+                listener(event)
 
-    with use_threads(training.threads), flush_denormals(), devices.own_streams(device):
         devices.seed_torch(device, integer_seed(seed, "init"))
         network = _initial(task.build(model), initial)
-        run = _run_in(Path(folder), task, model, training, seed, network, initial, resume, emit)
+        asked = describe(task, model, training, seed, _digest(initial), together.size)
+        _check_shared(together, asked, task, training)
+        run = together.told(lambda: _run_in(Path(folder), task, asked, network, resume, emit))
         network = devices.on_device(network, device, training.precision)
+        together.follow(network)
         if run.outcome is None:
-            Trainer(Learner(task, network, training, device), run, emit).train(estimate=bool(listeners))
-        return _fitted(run, network)
+            Trainer(Learner(task, network, training, device, together), run, emit).train(estimate=bool(listeners))
+        return _fitted(together, run, network)
+
+
+def _digest(initial: Mapping[str, torch.Tensor] | None) -> str | None:
+    return None if initial is None else tensors.fingerprint(initial)
+
+
+def _check_shared(group: Group, asked: Mapping[str, Any], task: Task, training: TrainingConfig) -> None:
+    """Refuses to train in processes that would not do the same, or that would have nothing to do."""
+    if training.batch_size < group.size:
+        raise InputError(
+            "there are more processes than sequences in a batch",
+            expected=f"a batch size of at least {group.size}",
+            got=training.batch_size,
+            fix="use a larger --batch-size, or start fewer processes",
+        )
+    data = {
+        "the data": hashlib.sha256(json.dumps(task.state(), sort_keys=True).encode()).hexdigest()[:12],
+        "training batches": task.count("train", training.batch_size),
+        "validation batches": task.count("validation", training.batch_size),
+    }
+    group.agree({**flat(asked), **data, **versions("torch")})
 
 
 def _run_in(
-    folder: Path,
-    task: Task,
-    model: ModelConfig,
-    training: TrainingConfig,
-    seed: int,
-    network: torch.nn.Module,
-    initial: Mapping[str, torch.Tensor] | None,
-    resume: bool,
-    emit: Listener,
+    folder: Path, task: Task, asked: Mapping[str, Any], network: torch.nn.Module, resume: bool, emit: Listener
 ) -> Run:
-    """The run to go on with, checked to be the same, or a new one where there is none."""
-    digest = tensors.fingerprint(initial) if initial is not None else None
+    """The run to go on with, checked to be the one that is asked for, or a new one where there is none."""
     if not (resume and Run.exists(folder)):
         _check_space(writable_folder(folder), network)
-        return Run.create(folder, task, model, training, seed, digest)
+        return Run.create(folder, asked, task.state())
     run = Run.open(folder)
-    check_same(run, describe(task, model, training, seed, digest), task.state())
+    check_same(run, asked, task.state())
     before, now = run.environment["libraries"], environment()["libraries"]
     changed = [f"{name} {before.get(name)} → {now[name]}" for name in now if before.get(name) != now[name]]
     if changed and run.outcome is None:
@@ -146,7 +169,8 @@ def _check_space(folder: Path, network: torch.nn.Module) -> None:
         )
 
 
-def _fitted(run: Run, network: torch.nn.Module) -> Fitted:
-    network.load_state_dict(run.model_state())
-    assert run.outcome is not None
-    return Fitted(folder=run.folder, model=network.eval(), history=run.history(), **run.outcome)
+def _fitted(group: Group, run: Run, network: torch.nn.Module) -> Fitted:
+    state, history, outcome = group.told(lambda: (run.model_state(), run.history(), run.outcome))
+    network.load_state_dict(state)
+    assert outcome is not None
+    return Fitted(folder=run.folder, model=network.eval(), history=history, **outcome)

@@ -11,26 +11,40 @@ import torch
 from gatelab.core.config import TrainingConfig
 from gatelab.core.task import Batch, Loss, Task
 from gatelab.training.devices import autocast
+from gatelab.training.distributed import ALONE, Group
 from gatelab.training.schedules import make_optimizer
 
 
 class Learner:
-    """A model, its optimizer and how they compute; where in the data the training stands is not its business."""
+    """A model, its optimizer and how they compute; where in the data the training stands is not its business.
 
-    def __init__(self, task: Task, model: torch.nn.Module, training: TrainingConfig, device: torch.device):
-        self.task, self.model, self.training, self.device = task, model, training, device
+    In a group of processes each goes through its share of a batch, and all take the step that one would have taken.
+    """
+
+    def __init__(
+        self, task: Task, model: torch.nn.Module, training: TrainingConfig, device: torch.device, group: Group = ALONE
+    ):
+        self.task, self.model, self.training, self.device, self.group = task, model, training, device, group
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.optimizer = make_optimizer(self.parameters, training)
 
     def forward(self, batch: Batch, state: Any) -> Loss:
-        """The loss of a batch, going on from the detached ``state``."""
+        """The loss of a batch, going on from the detached ``state``; of no sequences there is none."""
+        if batch.size == 0:
+            return Loss(torch.zeros(()), 0)
         with autocast(self.device, self.training.precision):
             return self.task.loss(self.model, batch, state)
 
-    def backward(self, loss: Loss) -> float:
-        """Gradients of the loss; gives their Euclidean norm, all parameters taken as one vector."""
+    def backward(self, loss: Loss, share: float = 1.0) -> float:
+        """Gradients of the loss; gives their Euclidean norm, all parameters taken as one vector.
+
+        Args:
+            share: how much of the items that the whole group scored this process did; 1 where it is alone.
+        """
         self.optimizer.zero_grad(set_to_none=True)
-        loss.mean.backward()
+        if share > 0:
+            (loss.mean * share).backward()
+        self.group.add_up(self.parameters)
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         self._norm = torch.nn.utils.get_total_norm(gradients)
         return float(self._norm)
@@ -45,11 +59,14 @@ class Learner:
 
     @torch.no_grad()
     def validation_losses(self) -> Iterator[Loss]:
-        """Loss of each validation batch, in order and with carried state; the model is left in evaluation mode."""
+        """Loss of this process's share of each validation batch, in order and with carried state.
+
+        The model is left in evaluation mode.
+        """
         self.model.eval()
         state = None
         for batch in self.task.batches("validation", self.training.batch_size):
-            loss = self.forward(batch.to(self.device), state if batch.carries else None)
+            loss = self.forward(self.group.share(batch).to(self.device), state if batch.carries else None)
             state = loss.state
             yield loss
 

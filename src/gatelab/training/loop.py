@@ -6,14 +6,18 @@ update; then the validation part, the record of the epoch, a checkpoint, and the
 
 Exact resume rests on one rule: all that moves is in ``Place``, the weights, the optimizer, and the carried state.
 Random numbers are functions of (seed, name, position), rates are functions of (step, history), and both need no saving.
+
+Several processes may go through this loop together (``distributed``). Every decision in it is then the same in all of
+them, for it rests on what they told each other.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,7 +69,7 @@ class Trainer:
 
     def __init__(self, learner: Learner, run: Run, emit: Callable[[Event], None]):
         self.learner, self.run, self.emit = learner, run, emit
-        self.task, self.model, self.training = learner.task, learner.model, learner.training
+        self.task, self.model, self.training, self.group = learner.task, learner.model, learner.training, learner.group
         self.batches = self.task.count("train", self.training.batch_size)
         if self.batches < 1:
             raise DataError("the training part holds not one batch", fix="use more data, or a smaller --batch-size")
@@ -73,7 +77,8 @@ class Trainer:
         self.place = Place()
         self.carried: Any = None  # state after the last batch, detached
         self.best: tensors.Tensors = {}
-        self._clock = self._checkpointed = time.monotonic()
+        self._now = self._clock = self._checkpointed = 0.0  # the first process's clock, as of the last meeting
+        self._signal = 0
         self._written = 0  # records in metrics.jsonl
 
     def train(self, estimate: bool = False) -> None:
@@ -81,12 +86,13 @@ class Trainer:
         try:
             self._resume()
             seconds = epoch_seconds(self.learner, self.run.seed) if estimate else math.nan
-            self._clock = self._checkpointed = time.monotonic()
             with Interrupts() as self.interrupts:
+                self._meet()
+                self._clock = self._checkpointed = self._now
                 self._started(seconds)
                 while self.place.stopped is None:
                     self._epoch()
-            self.run.finish(self.best, self.place.history, self._outcome())
+            self.group.told(lambda: self.run.finish(self.best, self.place.history, self._outcome()))
             self.emit(Finished(**self._outcome()))
             self.interrupts.stop()
         except BaseException as error:
@@ -100,35 +106,42 @@ class Trainer:
         for batch in self.task.batches("train", self.training.batch_size, order, start=place.batch):
             if place.weight_sum > 0 and self._budget_spent():  # a step an epoch, whatever the budget
                 break
-            devices.seed_torch(self.learner.device, integer_seed(seed, "step", place.step))  # dropout
-            self._step(batch.to(self.learner.device))
+            devices.seed_torch(self.learner.device, integer_seed(seed, "step", place.step, *self._masks))  # dropout
+            self._step(self.group.share(batch).to(self.learner.device))
             self._pause()
             if self._since_checkpoint() >= self.training.checkpoint_seconds:
                 self._checkpoint()
         if place.weight_sum == 0:
             raise TrainingError("every target of the training part is masked", fix="check the gaps in the data")
         devices.seed_torch(self.learner.device, integer_seed(seed, "validate", place.epoch))
+        self.group.follow(self.model)
         self._end_epoch(self._validation_loss())
 
     def _step(self, batch: Batch) -> None:
         place = self.place
         state = self.carried if batch.carries else None
         loss = self.learner.forward(batch, state)
-        if loss.weight > 0:  # with everything masked there is no gradient, but the state goes on
+        value, weight = self._mean(float(loss.mean.detach()), loss.weight)
+        if weight > 0:  # with everything masked there is no gradient, but the state goes on
             rate = learning_rate(self.training, place.step, int(self.total_steps), place.history)
-            value = float(loss.mean.detach())
-            norm = self.learner.backward(loss) if finite(value) else math.nan
+            norm = self.learner.backward(loss, loss.weight / weight) if finite(value) else math.nan
             if not finite(value, norm):
                 what = f"the gradient norm is {norm}" if finite(value) else f"the loss is {value}"
                 raise self._failure(what, batch, state)
             self.learner.update(rate)
-            place.loss_sum += value * loss.weight
-            place.weight_sum += loss.weight
+            place.loss_sum += value * weight
+            place.weight_sum += weight
             place.norms.append(norm)
             place.step += 1
             self.emit(Stepped(place.epoch + 1, place.batch + 1, place.step, value, norm, rate))
         self.carried = tensors.detached(loss.state)
         place.batch += 1
+
+    def _mean(self, mean: float, weight: float) -> tuple[float, float]:
+        """The mean over all that the group scored, and how many items that is."""
+        met = self.group.meet(mean if weight > 0 else 0.0, weight)  # (N, 2)
+        total = float(met[:, 1].sum())
+        return (float(met[:, 0] @ (met[:, 1] / total)) if total > 0 else 0.0), total
 
     def _validation_loss(self) -> float | None:
         """Mean over the scored items of the validation part; None where there are none."""
@@ -138,13 +151,14 @@ class Trainer:
             if loss.weight > 0:
                 total += float(loss.mean) * loss.weight
                 weight += loss.weight
-        if not finite(total):
+        value, weight = self._mean(total / weight if weight else 0.0, weight)
+        if not finite(value):
             self._keep()
             raise TrainingError(
-                f"the validation loss is {total} after epoch {self.place.epoch + 1}; the training loss is finite",
+                f"the validation loss is {value} after epoch {self.place.epoch + 1}; the training loss is finite",
                 fix=advice(self.training, bad_input=True),
             )
-        return total / weight if weight else None
+        return value if weight else None
 
     # ---- the end of an epoch ---------------------------------------------------------------------------------
 
@@ -169,7 +183,9 @@ class Trainer:
         place, clip = self.place, self.training.clip_norm
         norms = np.array(place.norms)  # (steps of the epoch,)
         with torch.no_grad():
-            further = {name: float(value) for name, value in self.task.validate(self.model).items()}
+            validated = self.group.told(lambda: self.task.validate(self.model))
+        further = {name: float(value) for name, value in validated.items()}
+        self._meet()
         rate = learning_rate(self.training, place.step - 1, int(self.total_steps), place.history)
         return {
             "epoch": place.epoch + 1,
@@ -200,40 +216,70 @@ class Trainer:
         return None
 
     def _seconds(self) -> float:
-        return self.place.seconds + time.monotonic() - self._clock
+        return self.place.seconds + self._now - self._clock
 
     def _since_checkpoint(self) -> float:
-        return time.monotonic() - self._checkpointed
+        return self._now - self._checkpointed
+
+    @property
+    def _masks(self) -> tuple[int, ...]:
+        """What sets a process's dropout masks apart from the first one's, whose share is other than its own."""
+        return () if self.group.leads else (self.group.rank,)
 
     # ---- stopping and going on -------------------------------------------------------------------------------
 
+    def _meet(self) -> None:
+        """Agrees on the time, and on whether any process was sent a signal."""
+        met = self.group.meet(time.monotonic(), self.interrupts.noted or 0)  # (N, 2)
+        self._now, self._signal = float(met[0, 0]), int(met[:, 1].max())
+
     def _pause(self) -> None:
         """Between two batches: if a signal asked for it, a checkpoint and the end."""
-        if self.interrupts.noted is not None:
+        self._meet()
+        if self._signal:
             self._checkpoint()
+            self.interrupts.noted = self._signal
             self.interrupts.stop()
 
     def _checkpoint(self) -> None:
-        place, now = self.place, time.monotonic()
-        place.seconds += now - self._clock
-        self._clock = self._checkpointed = now
+        self._meet()
+        place = self.place
+        place.seconds += self._now - self._clock
+        self._clock = self._checkpointed = self._now
         place.checkpoint += 1
         named = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         named |= {f"best.{name}": tensor for name, tensor in self.best.items()}
+        states, carried = self._carried_by_all()
         values = {
             "place": asdict(place),
             "optimizer": tensors.flatten_optimizer(self.learner.optimizer, into=named),
-            "carried": tensors.flatten(self.carried, "carried", into=named),
+            "carried": states if self.group.size > 1 else states[0],
         }
-        path = checkpoints.save(self.run.checkpoints, place.checkpoint, tensors.copied(named), values)
-        if len(place.history) > self._written:
-            self.run.write_history(place.history)
-            self._written = len(place.history)
+        path = self.group.told(lambda: self._write(tensors.copied(named) | carried, values))
         self.emit(Checkpointed(path, place.step))
 
-    def _resume(self) -> None:
+    def _carried_by_all(self) -> tuple[list[Any], tensors.Tensors]:
+        """The carried state of every process: its shape, and its tensors by name."""
+        own: tensors.Tensors = {}
+        shape = tensors.flatten(self.carried, f"carried.{self.group.rank}", into=own)
+        every = self.group.gathered((shape, tensors.copied(own)))
+        return [shape for shape, _ in every], {name: value for _, named in every for name, value in named.items()}
+
+    def _write(self, named: tensors.Tensors, values: Mapping[str, Any]) -> Path:
+        history = self.place.history
+        path = checkpoints.save(self.run.checkpoints, self.place.checkpoint, named, values)
+        if len(history) > self._written:
+            self.run.write_history(history)
+            self._written = len(history)
+        return path
+
+    def _read(self) -> tuple[tensors.Tensors, dict[str, Any], list[str]] | None:
         latest = checkpoints.load_latest(self.run.checkpoints)
         self.run.sign_unfinished()
+        return latest
+
+    def _resume(self) -> None:
+        latest = self.group.told(self._read)
         if latest is None:
             return
         named, values, warnings = latest
@@ -243,7 +289,8 @@ class Trainer:
         self.model.load_state_dict(tensors.part(named, "model."))
         self.best = {name: tensor.clone() for name, tensor in tensors.part(named, "best.").items()}
         tensors.restore_optimizer(self.learner.optimizer, values["optimizer"], named)
-        self.carried = tensors.unflatten(values["carried"], named, self.learner.device)
+        state = values["carried"][self.group.rank] if self.group.size > 1 else values["carried"]
+        self.carried = tensors.unflatten(state, named, self.learner.device)
 
     def _failure(self, what: str, batch: Batch, state: Any) -> TrainingError:
         """The diagnosis, after what was done is on disk. The weights are still those before the bad step."""
@@ -258,7 +305,7 @@ class Trainer:
         """Leaves a run that cannot go on so that its history can be read and its best weights used."""
         self._checkpoint()
         if self.best:
-            self.run.keep(self.best)
+            self.group.told(lambda: self.run.keep(self.best))
 
     # ---- what people are told --------------------------------------------------------------------------------
 

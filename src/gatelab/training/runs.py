@@ -57,19 +57,12 @@ class Run:
     # ---- making and opening ---------------------------------------------------------------------------------
 
     @classmethod
-    def create(
-        cls,
-        folder: str | Path,
-        task: Task,
-        model: ModelConfig,
-        training: TrainingConfig,
-        seed: int = 0,
-        initial: str | None = None,
-    ) -> Run:
+    def create(cls, folder: str | Path, config: Mapping[str, Any], task_state: Mapping[str, Any]) -> Run:
         """A new run. What an earlier run left in the folder is removed, and nothing else is.
 
         Args:
-            initial: digest of the weights that training starts from, if they are given ones.
+            config: as ``describe`` gives it.
+            task_state: ``Task.state``.
 
         Raises:
             InputError: the folder cannot be written to.
@@ -78,10 +71,9 @@ class Run:
         for name in reversed(_OWN):  # the manifest first: without it there is no run, whatever else is left
             (path / name).unlink(missing_ok=True)
         shutil.rmtree(path / "checkpoints", ignore_errors=True)
-        config = describe(task, model, training, seed, initial)
         write_text(path / "config.toml", tomli_w.dumps(config))
         write_json(path / "environment.json", environment())
-        write_json(path / "task.json", task.state())
+        write_json(path / "task.json", task_state)
         run = cls(path, config, {})
         run.sign("config.toml", "environment.json", "task.json")
         return run
@@ -184,10 +176,22 @@ class Run:
 
 
 def describe(
-    task: Task, model: ModelConfig, training: TrainingConfig, seed: int, initial: str | None = None
+    task: Task,
+    model: ModelConfig,
+    training: TrainingConfig,
+    seed: int,
+    initial: str | None = None,
+    processes: int = 1,
 ) -> dict[str, Any]:
-    """What config.toml says: enough to tell whether two runs are the same run."""
-    run = {"seed": seed} if initial is None else {"seed": seed, "initial": initial}
+    """What config.toml says: enough to tell whether two runs are the same run.
+
+    Args:
+        initial: digest of the weights that training starts from, if they are given ones.
+        processes: how many share every batch.
+    """
+    run: dict[str, Any] = {"seed": seed}
+    run |= {} if initial is None else {"initial": initial}
+    run |= {} if processes == 1 else {"processes": processes}
     settings = {"name": task.name, "settings": to_dict(task.config)}
     return {"run": run, "task": settings, "model": to_dict(model), "training": to_dict(training)}
 
@@ -198,7 +202,7 @@ def check_same(run: Run, asked: Mapping[str, Any], state: Mapping[str, Any]) -> 
     Raises:
         RunError: naming each setting that differs.
     """
-    before, now = _flat(run.config), _flat(json.loads(json.dumps(asked)))
+    before, now = flat(run.config), flat(json.loads(json.dumps(asked)))
     names = [name for name in {**before, **now} if before.get(name) != now.get(name) and name not in FREE]
     differ = [f"{name}: {before.get(name, 'none')} there, {now.get(name, 'none')} asked for" for name in names]
     if not differ and run.task_state != json.loads(json.dumps(state)):
@@ -211,13 +215,18 @@ def check_same(run: Run, asked: Mapping[str, Any], state: Mapping[str, Any]) -> 
         )
 
 
-def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+def flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings with dotted names.
+
+    >>> flat({"run": {"seed": 1}, "model": {}})
+    {'run.seed': 1}
+    """
     if not isinstance(values, Mapping):
         return {prefix: values}
-    flat: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for name, value in values.items():
-        flat |= _flat(value, f"{prefix}.{name}" if prefix else name)
-    return flat
+        found |= flat(value, f"{prefix}.{name}" if prefix else name)
+    return found
 
 
 def environment() -> dict[str, Any]:

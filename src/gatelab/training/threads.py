@@ -13,17 +13,20 @@ import joblib
 import torch
 from threadpoolctl import threadpool_limits
 
+from gatelab.core.processes import on_this_machine
+
 
 @contextmanager
 def use_threads(threads: int) -> Iterator[int]:
     """Computes the block with ``threads`` CPU threads in torch and one in each other pool; yields their number.
 
     Args:
-        threads: 0 means every core that this process may use (its affinity and its container's share).
+        threads: 0 means every core that this process may use (its affinity and its container's share), divided among
+            the processes that train together.
 
     All pools are as before when the block ends.
     """
-    count = threads or joblib.cpu_count()
+    count = threads or max(joblib.cpu_count() // on_this_machine(), 1)
     before = torch.get_num_threads()
     with threadpool_limits(limits=1):
         torch.set_num_threads(count)

@@ -46,6 +46,13 @@ class WindowBatch:
         """Steps the cell takes (L)."""
         return self.inputs.shape[0]
 
+    def take(self, which: slice) -> WindowBatch:
+        """These of its windows alone."""
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        windows_first = ("centre", "deviation")
+        cut = {name: value[which] if name in windows_first else value[:, which] for name, value in tensors.items()}
+        return replace(self, **cut)
+
     def to(self, device: torch.device | str) -> WindowBatch:
         """The same batch on another device."""
         tensors = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}

@@ -50,6 +50,10 @@ class ProblemBatch:
         """Never: every batch begins anew."""
         return False
 
+    def take(self, which: slice) -> ProblemBatch:
+        """These of its examples alone."""
+        return ProblemBatch(self.x[:, which], self.y[:, which])
+
     def to(self, device: Any) -> ProblemBatch:
         """The same batch on ``device``."""
         return ProblemBatch(self.x.to(device), self.y.to(device))
