@@ -180,7 +180,7 @@ def test_the_verdict_says_who_errs_less_where_and_where_nothing_was_found(findin
         "no difference is found between GRU and LSTM on chorales."
     )
     text = " ".join(said)
-    assert "Beside the RNN the LSTM errs less on traffic" in text
+    assert "LSTM and RNN: the LSTM errs less on traffic" in text
     assert "RNN on traffic 5 of 5" in text
     assert "fewer on traffic" in text
     assert "GRU over LSTM: traffic 0.75" in text
@@ -202,7 +202,8 @@ def test_one_seed_is_no_difference_and_cells_may_be_missing():
 
 def test_pictures_and_table_hold_every_cell_and_baseline(findings):
     shown = figures(findings)
-    assert list(shown) == ["GRU over LSTM", "Error: traffic", "Error: chorales", "How they learned"]
+    ratios = [f"GRU over LSTM: {quantity}" for quantity in ("error", "steps to level", "time of a step")]
+    assert list(shown) == [*ratios, "Error: traffic", "Error: chorales", "How they learned"]
     assert "chance 70" in shown["Error: traffic"].caption  # it would flatten the rest
     assert "ARIMA" in shown["Error: traffic"].svg
     everything, moved = tables(findings).values()

@@ -18,6 +18,7 @@ Rows = Sequence[Mapping[str, Any]]
 Set = Mapping[str, Any]
 GRU, LSTM, RNN, BEFORE = "gru", "lstm", "rnn", "gru_reset_before"
 _ARIMA = "ARIMA"
+_RATIOS = {"error": "error", "steps": "steps to level", "time": "time of a step"}
 _FAR = 1.6
 """A baseline whose error is more than so many times that of every cell would flatten a picture."""
 
@@ -86,7 +87,7 @@ def _each(ratios: Rows) -> str:
 
 
 def _beside_the_rnn(error: Rows) -> list[str]:
-    return [f"Beside the RNN {_won(ratios)} (error over the RNN's: {_each(ratios)})."
+    return [f"{called(cell)} and RNN: {_won(ratios)} (error over the RNN's: {_each(ratios)})."
             for cell in (LSTM, GRU) if (ratios := pair(error, cell, RNN))]  # fmt: skip
 
 
@@ -167,19 +168,18 @@ def _estimate(found: Mapping[str, Any]) -> Estimate:
 def figures(findings: Mapping[str, Any]) -> dict[str, Figure]:
     """Ratios of GRU to LSTM; errors on each set of data; how the networks learned."""
     ratios = {**findings["ratios"], "time": findings["costs"]}
-    drawn = {"GRU over LSTM": _over(ratios)} if pair(findings["ratios"]["error"], GRU, LSTM) else {}
+    drawn = {f"GRU over LSTM: {title}": _over(found, title) for quantity, title in _RATIOS.items()
+             if (found := pair(ratios[quantity], GRU, LSTM))}  # fmt: skip
     drawn |= {f"Error: {each['data']}": _errors(each) for each in findings["sets"] if _values(each)}
     return drawn | {"How they learned": _learning(findings["sets"])}
 
 
-def _over(ratios: Mapping[str, Rows]) -> Figure:
-    """Error, steps and time of the GRU over those of the LSTM."""
-    titles = {"error": "error", "steps": "steps to level", "time": "time of a step"}
-    rows = [(f"{ratio['data']}: {titles[quantity]}", ratio["mean"], ratio["low"], ratio["high"], ())
-            for quantity, found in ratios.items() for ratio in pair(found, GRU, LSTM)]  # fmt: skip
-    svg = plots.interval_chart(rows, xlabel="GRU over LSTM; below 1 the GRU has less", reference=(1.0, "equal"))
-    text = "Geometric means of ratios at the same seed, 95 % intervals; time: median over turns."
-    return Figure(svg, text, "Error, steps and time of the GRU over those of the LSTM on each set of data")
+def _over(ratios: Rows, title: str) -> Figure:
+    rows = [(ratio["data"], ratio["mean"], ratio["low"], ratio["high"], ()) for ratio in ratios]
+    svg = plots.interval_chart(rows, xlabel="GRU over LSTM; below 1: less", reference=(1.0, "equal"))
+    over = "median over turns" if title == _RATIOS["time"] else "geometric mean over seeds"
+    return Figure(svg, f"{title.capitalize()} of the GRU over that of the LSTM: {over}, with its 95 % interval.",
+                  f"{title.capitalize()}, GRU over LSTM, on each set of data")  # fmt: skip
 
 
 def _errors(each: Set) -> Figure:
