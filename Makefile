@@ -1,6 +1,7 @@
 # Two commands: `make demo` shows what gatelab does, `make test` proves that it works. Both set up .venv first.
 PYTHON ?= python3
 BIN = .venv/bin
+NOTEBOOKS = $(wildcard notebooks/*.ipynb)
 
 .PHONY: demo test notebooks lint types contracts check wheel smoke results clean
 
@@ -18,7 +19,7 @@ test: .venv/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 notebooks: .venv/ready
-	GATELAB_BUDGET=quick OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --nbmake --nbmake-timeout=300 notebooks/*.ipynb
+	$(if $(NOTEBOOKS),GATELAB_BUDGET=quick OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --nbmake --nbmake-timeout=300 $(NOTEBOOKS))
 
 lint: .venv/ready
 	$(BIN)/ruff check
