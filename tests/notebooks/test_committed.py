@@ -1,4 +1,4 @@
-"""The committed notebooks: executed to the end, the same as the scripts beside them, and of no machine in particular."""
+"""The committed notebooks: executed to the end, the same as the scripts beside them, naming no place on a machine."""
 
 import re
 from pathlib import Path
