@@ -46,7 +46,7 @@ class Data(NamedTuple):
 
 
 _CHORALES, _WEATHER = (
-    Data("music", "jsb_chorales", 30, 32, 20_000),
+    Data("music", "jsb_chorales", 20, 32, 20_000),
     Data("forecasting", "seattle_weather", 15, 32, 10_000),
 )
 _TRAFFIC = Data("forecasting", "traffic_pems", 29, 32, 10_000)

@@ -18,7 +18,7 @@ PLAIN = "plain"
 
 def summarise(table: pd.DataFrame) -> dict[str, Any]:
     """All findings; ``table`` has ``error`` and ``train_error`` beside the conditions."""
-    trained = table[table["kind"] == "train"].copy()
+    trained = table[table["kind"] == "train"].astype({"num_layers": int})  # other rows have none
     trained["gap"] = trained["error"] - trained["train_error"]
     trained["basis"] = [BASES[known] for known in trained["parameters"].notna()]
     trained["remedy"] = [remedy(row) for _, row in trained.iterrows()]

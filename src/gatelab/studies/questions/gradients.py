@@ -34,7 +34,7 @@ from gatelab.studies.worker import Beat
 from gatelab.training import use_threads
 from gatelab.training.learner import Learner, finite
 
-_TRACED = 32
+TRACED = 32
 """Sequences over which a profile is averaged."""
 
 
@@ -52,7 +52,7 @@ def measure(trial: Trial, folder: Path, beat: Beat) -> Measured:
     with use_threads(1), torch.random.fork_rng(devices=[]):
         torch.manual_seed(integer_seed(trial.seed, "init"))
         network = task.build(model_of(task, trial.configuration))
-        traced = next(iter(task.batches("train", _TRACED, generator(trial.seed, "traced"))))
+        traced = next(iter(task.batches("train", TRACED, generator(trial.seed, "traced"))))
         taken = [{"step": 0, **profiles(task, network, traced)}]
         steps = task.count("train", training.batch_size)
         for step in _trained(task, network, training, trial.seed):
@@ -106,7 +106,7 @@ class Gradients(Experiment):
         "Task: recall. The first step shows a bit and a mark, T steps of noise follow, and the bit is asked for after "
         "the last, with cross-entropy. Nothing between helps: what is learned has come all the way.",
         "Measured: ‖∂L/∂h_k‖ of the lowest layer for every step k, in float64, as the mean of its logarithm over "
-        f"{_TRACED} sequences; before the first step of training, and on the way. The decay per step is 10 to the "
+        f"{TRACED} sequences; before the first step of training, and on the way. The decay per step is 10 to the "
         "slope of a least-squares line through log10 ‖∂L/∂h_k‖ over the distance T − k: 1 keeps the gradient, below "
         "it vanishes, above it explodes.",
         "One factor at a time is changed from torch's own start U(−1/√H, 1/√H), one layer. A forget bias is that of "

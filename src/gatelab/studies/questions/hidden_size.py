@@ -20,6 +20,7 @@ from gatelab.report.page import Figure, Table
 from gatelab.studies.experiment import Condition, Experiment, Findings
 from gatelab.studies.questions import hidden_size_page
 from gatelab.studies.questions.hidden_size_findings import summarise
+from gatelab.studies.suggest import count_examples
 from gatelab.studies.training_cost import step_times
 from gatelab.studies.training_trial import task_of, train_on_task
 from gatelab.studies.trials import Measured, Trial
@@ -59,12 +60,7 @@ def measure(trial: Trial, folder: Path, beat: Beat) -> Measured:
     measured = train_on_task(replace(trial, configuration=condition), folder, beat)
     task = task_of(condition)
     assert isinstance(task, Forecasting)
-    return replace(measured, measures={**measured.measures, "examples": examples(task)})
-
-
-def examples(task: Forecasting) -> int:
-    """What a series has to learn from: windows of its training part."""
-    return len(task.windows.origins["train"])
+    return replace(measured, measures={**measured.measures, "examples": count_examples(task)})
 
 
 def _costs(condition: Condition, sizes: Sequence[int], beat: Beat) -> dict[str, Any]:
@@ -137,8 +133,9 @@ class HiddenSize(Experiment):
         for series, common in opened.items():
             yield from ({**common, "baseline": name, "label": f"{name}, {series}"} for name in BASELINES)
         timed = opened[self.pick("seattle_weather", "etth1", "etth1")]
+        sizes = list(self.pick(self._sizes[::2], self._sizes, self._sizes))
         for cell in self.cells:
-            yield {**timed, "cell": cell, "sizes": list(self._sizes), "label": f"cost of a step, {called(cell)}"}
+            yield {**timed, "cell": cell, "sizes": sizes, "label": f"cost of a step, {called(cell)}"}
 
     @property
     def _sizes(self) -> Sequence[int]:
