@@ -15,6 +15,7 @@ _LAZY = {
     "Forecaster": "gatelab.tasks.forecasting.estimator:Forecaster",
     "compare": "gatelab.studies.compare:compare",
     "study": "gatelab.studies.answer:study",
+    "suggest": "gatelab.studies.suggest:suggest",
 }
 _PACKAGES = ("cells", "core", "data", "nn", "report", "studies", "tasks", "training")
 
