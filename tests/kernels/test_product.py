@@ -8,12 +8,13 @@ from numba import njit
 
 from gatelab.kernels import product as module
 from gatelab.kernels.room import Room
-from gatelab.kernels.simd import BYTES, GRAIN, ROWS, pointer
+from gatelab.kernels.simd import BYTES, GRAIN, ROWS, pointer, shifted
 
 
 @njit(error_model="numpy")
 def _product(a, at, step, packed, K, c, at_c, step_c, rows, columns, add):
-    module_product(pointer(a), at, step, pointer(packed), K, pointer(c), at_c, step_c, rows, columns, add)
+    x, y = shifted(pointer(a), at), shifted(pointer(c), at_c)
+    module_product(x, step, pointer(packed), K, y, step_c, rows, columns, add)
 
 
 module_product = module.product
@@ -79,12 +80,14 @@ def test_a_row_does_not_depend_on_the_rows_after_a_cut():
 
 
 @njit(error_model="numpy")
-def _outer(d, at, step, rows, x, panels, c, room):
-    n, columns = x.shape
+def _outer(d, at, step, rows, x, y, panels, sums, room):
+    n = len(x)
     for index in range(n):
-        module.pack_row(pointer(x), index * columns, columns, pointer(panels), index, n)
-    to = pointer(c)
-    module.add_outer(pointer(d), at, step, rows, pointer(panels), columns, n, to, 1, c.shape[1], pointer(room))
+        module.pack_row(shifted(pointer(x), index * x.shape[1]), x.shape[1], pointer(panels[0]), index, n)
+        module.pack_row(shifted(pointer(y), index * y.shape[1]), y.shape[1], pointer(panels[1]), index, n)
+    left = module.Right(pointer(panels[0]), x.shape[1], shifted(pointer(sums[0]), 1), sums[0].shape[1])
+    right = module.Right(pointer(panels[1]), y.shape[1], shifted(pointer(sums[1]), 1), sums[1].shape[1])
+    module.add_outer(shifted(pointer(d), at), step, rows, n, left, right, pointer(room))
 
 
 @settings(max_examples=150, deadline=None)
@@ -92,23 +95,26 @@ def _outer(d, at, step, rows, x, panels, c, room):
     st.sampled_from([np.float32, np.float64]),
     st.integers(1, 600),
     st.integers(1, 60),
-    st.integers(1, 70),
+    st.tuples(st.integers(1, 70), st.integers(0, 70)),
     st.integers(0, 9),
     st.integers(0, 99),
 )
-@example(np.float32, module.CHUNK, 16, 32, 0, 0)
-@example(np.float32, module.CHUNK + 1, 31, 1, 3, 0)
+@example(np.float32, module.CHUNK, 16, (32, 32), 0, 0)
+@example(np.float32, module.CHUNK + 1, 31, (1, 33), 3, 0)
 def test_a_sum_over_rows_is_numpys(dtype, n, rows, columns, gap, seed):
     rng = np.random.default_rng(seed)
     step, at = rows + gap, gap
-    d, x = rng.normal(size=at + n * step).astype(dtype), rng.normal(size=(n, columns)).astype(dtype)
-    start = rng.normal(size=(rows, columns + 3)).astype(dtype)
-    c, room = start.copy(), Room()
-    panels, rest = room.panels(n, columns, x.dtype), np.empty(ROWS[0] * module.CHUNK + BYTES, dtype)
-    panels[...] = np.nan
-    _outer(d, at, step, rows, x, panels, c, rest)
+    d = rng.normal(size=at + n * step).astype(dtype)
+    right = [rng.normal(size=(n, count)).astype(dtype) for count in columns]
+    before = [rng.normal(size=(rows, count + 3)).astype(dtype) for count in columns]
+    sums, room = tuple(array.copy() for array in before), Room()
+    panels = tuple(room.panels(n, count, d.dtype) for count in columns)
+    for array in panels:
+        array[...] = np.nan
+    _outer(d, at, step, rows, *right, panels, sums, np.empty(ROWS[0] * module.CHUNK + BYTES, dtype))
     seen = d[at:].reshape(n, step)[:, :rows].astype(np.float64)  # (n, rows)
-    truth = start[:, 1:-2] + seen.T @ x.astype(np.float64)
-    bound = (n + 2) * np.finfo(dtype).eps * (np.abs(seen).T @ np.abs(x) + np.abs(start[:, 1:-2]))  # of any order
-    assert (np.abs(c[:, 1:-2] - truth) <= bound).all()
-    assert (c[:, [0, -2, -1]] == start[:, [0, -2, -1]]).all()  # columns around
+    for x, start, c in zip(right, before, sums, strict=True):
+        truth = start[:, 1:-2] + seen.T @ x.astype(np.float64)
+        bound = (n + 2) * np.finfo(dtype).eps * (np.abs(seen).T @ np.abs(x) + np.abs(start[:, 1:-2]))  # of any order
+        assert (np.abs(c[:, 1:-2] - truth) <= bound).all()
+        assert (c[:, [0, -2, -1]] == start[:, [0, -2, -1]]).all()  # columns around

@@ -22,20 +22,21 @@ from gatelab.kernels.activations import sigmoid, tanh
 from gatelab.kernels.compiling import kernel
 from gatelab.kernels.extras import add_masked, kept, seen
 from gatelab.kernels.norm import normalise_gates
-from gatelab.kernels.product import product
+from gatelab.kernels.product import anew, product
 from gatelab.kernels.simd import lanes, load, pointer, shifted, store, zeros
 
 GATES = 3
 
 
 @kernel
-def forward(way, inputs, weight, bias_n, h, out, gates, s_n, extras, products, masked, keep):
+def forward(way, inputs, weight, bias, bias_n, h, out, gates, s_n, extras, products, masked, keep):
     """All steps of some items.
 
     Args:
         way: their rows.
         inputs: what the input's side is made of.
         weight: ``W_hh`` transposed and packed.
+        bias: ``(3H,)`` all biases that add up.
         bias_n: ``(H,)`` the bias within the reset gate's reach.
         h: ``(B, H)`` the state, initial before and final after.
         out: ``(N, H)`` the states after every step, written.
@@ -46,8 +47,8 @@ def forward(way, inputs, weight, bias_n, h, out, gates, s_n, extras, products, m
     """
     H, wide = h.shape[1], products.shape[1]
     s, x, i = time.opened(way), optional.opened(extras, way.first), before.opened(inputs)
-    w, pb, ph, po = pointer(weight), pointer(bias_n), shifted(pointer(h), way.first * H), pointer(out)
-    pg, ps, pp, pm = pointer(gates), pointer(s_n), pointer(products), pointer(masked)
+    w, pb, pbn, ph = pointer(weight), pointer(bias), pointer(bias_n), shifted(pointer(h), way.first * H)
+    po, pg, ps, pp, pm = pointer(out), pointer(gates), pointer(s_n), pointer(products), pointer(masked)
     done = 0
     while done < s.T:
         begin, end = time.piece(s, done, i.most, s.backwards)
@@ -57,24 +58,24 @@ def forward(way, inputs, weight, bias_n, h, out, gates, s_n, extras, products, m
             rows, first, here = time.count(s, t), time.row(s, t), time.own_row(s, t, begin)
             if x.masked:
                 seen(ph, H, x.mask, rows, H, pm)
-            product(pm if x.masked else ph, 0, H, w, H, pp, 0, wide, rows, GATES * H, False)
+            product(pm if x.masked else ph, H, w, H, pp, wide, rows, GATES * H, anew())
             for r in range(rows):
                 row, at_p = first + r, r * wide
                 if x.normalised:
                     normalise_gates(pp, at_p, x.gain, x.normed, x.factors, row, GATES, H, keep)
-                row_forward(i.a, (here + r) * i.step_a, pb, ph, r * H, pp, at_p, po, pg, ps, x, row, H, keep)
+                row_forward(i.a, (here + r) * i.step_a, pb, pbn, ph, r * H, pp, at_p, po, pg, ps, x, row, H, keep)
         done += end - begin
 
 
 @njit(error_model="numpy")
-def row_forward(a, at_a, bias_n, h, at_h, p, at_p, out, gates, s_n, x, row, H, keep):
+def row_forward(a, at_a, bias, bias_n, h, at_h, p, at_p, out, gates, s_n, x, row, H, keep):
     """The equations for one item: from its products at ``p`` to its state at ``h`` and in ``out``."""
     for j in range(0, H, lanes(a)):
         left, k, o = H - j, at_a + j, row * H + j
-        reset = sigmoid(load(a, k, left) + load(p, at_p + j, left))
-        z = sigmoid(load(a, k + H, left) + load(p, at_p + H + j, left))
+        reset = sigmoid(load(a, k, left) + load(bias, j, left) + load(p, at_p + j, left))
+        z = sigmoid(load(a, k + H, left) + load(bias, H + j, left) + load(p, at_p + H + j, left))
         s = load(p, at_p + 2 * H + j, left) + load(bias_n, j, left)
-        n = tanh(load(a, k + 2 * H, left) + reset * s)
+        n = tanh(load(a, k + 2 * H, left) + load(bias, 2 * H + j, left) + reset * s)
         old = load(h, at_h + j, left)
         new = n + z * (old - n)
         if x.zoned:
@@ -119,7 +120,7 @@ def backward(way, sums, gates, s_n, out, h0, dout, dh, weight, extras, masked):
                 _row_backward(pg, ps, old, at_old, pdo, pdh, r * wide, u.d, at_d, x, row, H)
                 if x.normalised:
                     after.normalise_states(u, here + r, x, row, GATES)
-            product(d, here * step_d, step_d, w, 3 * H, pm if x.masked else pdh, 0, wide, rows, H, not x.masked)
+            product(shifted(d, here * step_d), step_d, w, 3 * H, pm if x.masked else pdh, wide, rows, H, not x.masked)
             if x.masked:
                 add_masked(pdh, wide, x.mask, rows, H, pm)
         after.add_up(s, begin, end, u, x, po, p0)

@@ -1,4 +1,4 @@
-"""The input's side of the pre-activations, for all steps of a piece at once.
+"""The input's side of the pre-activations but for the bias, for all steps of a piece at once.
 
 A piece is a few hundred rows: enough for a fast product, and few enough that what it gives is still in the cache when
 its steps are done.
@@ -15,7 +15,7 @@ from numba import njit
 
 from gatelab.kernels import steps as time
 from gatelab.kernels.norm import normalise_gates
-from gatelab.kernels.product import grains, product
+from gatelab.kernels.product import anew, grains, product
 from gatelab.kernels.simd import lanes, load, pointer, store
 
 
@@ -24,7 +24,6 @@ class Inputs(NamedTuple):
 
     rows: np.ndarray  # (N, I)
     weight: np.ndarray  # W_ih transposed and packed
-    bias: np.ndarray  # (G·H,) or empty
     gathered: np.ndarray  # (n, ≥ I) room
     a: np.ndarray  # (n, ≥ G·H) room
     most: int  # n
@@ -37,8 +36,6 @@ class Open(NamedTuple):
     rows: Any
     size: int
     weight: Any
-    biased: bool
-    bias: Any
     gathered: Any
     step: int
     a: Any
@@ -54,8 +51,6 @@ def opened(x):
         pointer(x.rows),
         x.rows.shape[1],
         pointer(x.weight),
-        x.bias.size > 0,
-        pointer(x.bias),
         pointer(x.gathered),
         x.gathered.shape[1],
         pointer(x.a),
@@ -72,24 +67,13 @@ def project(s, begin, end, x, extras, gates, keep):
     for t in range(begin, end):
         for r in range(time.count(s, t)):
             copy(x.rows, (time.row(s, t) + r) * x.size, x.gathered, (time.own_row(s, t, begin) + r) * x.step, x.size)
-    first = x.biased and not extras.normalised
-    if first:
-        for r in range(n):
-            copy(x.bias, 0, x.a, r * x.step_a, x.width)
-    product(x.gathered, 0, x.step, x.weight, x.size, x.a, 0, x.step_a, grains(n), x.width, first)
+    product(x.gathered, x.step, x.weight, x.size, x.a, x.step_a, grains(n), x.width, anew())
     if extras.normalised:
+        gain, normed, factors, H = extras.gain_ih, extras.normed_ih, extras.factors_ih, x.width // gates
         for t in range(begin, end):
             for r in range(time.count(s, t)):
-                _normalise(x, (time.own_row(s, t, begin) + r) * x.step_a, extras, time.row(s, t) + r, gates, keep)
-
-
-@njit(error_model="numpy")
-def _normalise(x, at, extras, row, gates, keep):
-    normalise_gates(x.a, at, extras.gain_ih, extras.normed_ih, extras.factors_ih, row, gates, x.width // gates, keep)
-    if x.biased:
-        for j in range(0, x.width, lanes(x.a)):
-            left = x.width - j
-            store(x.a, at + j, left, load(x.a, at + j, left) + load(x.bias, j, left))
+                at, row = (time.own_row(s, t, begin) + r) * x.step_a, time.row(s, t) + r
+                normalise_gates(x.a, at, gain, normed, factors, row, gates, H, keep)
 
 
 @njit(error_model="numpy")

@@ -24,18 +24,19 @@ from gatelab.kernels.activations import sigmoid, tanh
 from gatelab.kernels.compiling import kernel
 from gatelab.kernels.extras import add_masked, kept, seen
 from gatelab.kernels.norm import moments, normalise_backward, normalise_gates
-from gatelab.kernels.product import product
+from gatelab.kernels.product import anew, product
 from gatelab.kernels.simd import lanes, load, pointer, shifted, store, zeros
 
 
 @kernel
-def forward(way, inputs, weight, h, c, out, record, cells, extras, products, masked, room, coupled, keep):
+def forward(way, inputs, weight, bias, h, c, out, record, cells, extras, products, masked, room, coupled, keep):
     """All steps of some items.
 
     Args:
         way: their rows.
         inputs: what the input's side is made of.
         weight: ``W_hh`` transposed and packed.
+        bias: ``(G·H,)`` both biases.
         h, c: ``(B, H)`` the state, initial before and final after.
         out: ``(N, H)`` h after every step, written.
         record: ``(N, G·H)`` the gates, written where ``keep``.
@@ -47,8 +48,9 @@ def forward(way, inputs, weight, h, c, out, record, cells, extras, products, mas
     """
     H, wide, gates, at = h.shape[1], products.shape[1], 3 if coupled else 4, way.first * h.shape[1]
     s, x, i = time.opened(way), optional.opened(extras, way.first), before.opened(inputs)
-    w, ph, pc, po = pointer(weight), shifted(pointer(h), at), shifted(pointer(c), at), pointer(out)
-    pr, pcs, pp, pm, fresh = pointer(record), pointer(cells), pointer(products), pointer(masked), pointer(room)
+    w, pb, ph, pc = pointer(weight), pointer(bias), shifted(pointer(h), at), shifted(pointer(c), at)
+    po, pr, pcs, pp = pointer(out), pointer(record), pointer(cells), pointer(products)
+    pm, fresh = pointer(masked), pointer(room)
     done = 0
     while done < s.T:
         begin, end = time.piece(s, done, i.most, s.backwards)
@@ -58,40 +60,60 @@ def forward(way, inputs, weight, h, c, out, record, cells, extras, products, mas
             rows, first, here = time.count(s, t), time.row(s, t), time.own_row(s, t, begin)
             if x.masked:
                 seen(ph, H, x.mask, rows, H, pm)
-            product(pm if x.masked else ph, 0, H, w, H, pp, 0, wide, rows, gates * H, False)
+            product(pm if x.masked else ph, H, w, H, pp, wide, rows, gates * H, anew())
             for r in range(rows):
                 row, at_a, at_p = first + r, (here + r) * i.step_a, r * wide
                 if x.normalised:
                     normalise_gates(pp, at_p, x.gain, x.normed, x.factors, row, gates, H, keep)
-                write(i.a, at_a, pc, r * H, pp, at_p, pr, row * gates * H, fresh, x, H, coupled, keep)
+                write(i.a, at_a, pb, pc, r * H, pp, at_p, pr, row * gates * H, fresh, x, H, coupled, keep)
                 shown = 0
                 if x.normalised_c:
                     shown = H
                     _normalise_c(fresh, H)
                 o = (gates - 1) * H
-                show(i.a, at_a + o, ph, pc, r * H, pp, at_p + o, po, pr, pcs, fresh, shown, x, row, gates, H, keep)
+                show(
+                    i.a,
+                    at_a + o,
+                    shifted(pb, o),
+                    ph,
+                    pc,
+                    r * H,
+                    pp,
+                    at_p + o,
+                    po,
+                    pr,
+                    pcs,
+                    fresh,
+                    shown,
+                    x,
+                    row,
+                    gates,
+                    H,
+                    keep,
+                )
         done += end - begin
 
 
 @njit(error_model="numpy")
-def write(a, at_a, c, at_c, p, at_p, record, at_r, fresh, x, H, coupled, keep):
+def write(a, at_a, bias, c, at_c, p, at_p, record, at_r, fresh, x, H, coupled, keep):
     """The gates that write, and the new c."""
     at_f = 0 if coupled else H
     for j in range(0, H, lanes(a)):
         left, k = H - j, at_a + j
         old = load(c, at_c + j, left)
-        zf = load(a, k + at_f, left) + load(p, at_p + at_f + j, left)
+        zf = load(a, k + at_f, left) + load(bias, at_f + j, left) + load(p, at_p + at_f + j, left)
         if x.peeping:
             zf = zf + load(x.peephole, at_f + j, left) * old
         f = sigmoid(zf)
         if coupled:
             i = 1.0 - f
         else:
-            zi = load(a, k, left) + load(p, at_p + j, left)
+            zi = load(a, k, left) + load(bias, j, left) + load(p, at_p + j, left)
             if x.peeping:
                 zi = zi + load(x.peephole, j, left) * old
             i = sigmoid(zi)
-        g = tanh(load(a, k + at_f + H, left) + load(p, at_p + at_f + H + j, left))
+        at_g = at_f + H + j
+        g = tanh(load(a, at_a + at_g, left) + load(bias, at_g, left) + load(p, at_p + at_g, left))
         store(fresh, j, left, f * old + i * g)
         if keep:
             to = at_r + j
@@ -111,12 +133,12 @@ def _normalise_c(fresh, H):
 
 
 @njit(error_model="numpy")
-def show(a, at_a, h, c, at_h, p, at_p, out, record, cells, fresh, shown, x, row, gates, H, keep):
+def show(a, at_a, bias, h, c, at_h, p, at_p, out, record, cells, fresh, shown, x, row, gates, H, keep):
     """The gate that shows, the new h, and zoneout of both states."""
     for j in range(0, H, lanes(a)):
         left, n = H - j, row * H + j
         new_c = load(fresh, j, left)
-        zo = load(a, at_a + j, left) + load(p, at_p + j, left)
+        zo = load(a, at_a + j, left) + load(bias, j, left) + load(p, at_p + j, left)
         if x.peeping:
             zo = zo + load(x.peephole, (gates - 2) * H + j, left) * new_c
         o = sigmoid(zo)
@@ -178,7 +200,8 @@ def backward(way, sums, record, cells, out, h0, c0, dout, dh, dc, weight, dextra
                 _write_backward(ps, old, at_old, pdc, r * wide, u.d, at_d, fresh, pde, x, row, H, coupled)
                 if x.normalised:
                     after.normalise_states(u, here + r, x, row, gates)
-            product(d, here * step_d, step_d, w, gates * H, pm if x.masked else pdh, 0, wide, rows, H, not x.masked)
+            to = pm if x.masked else pdh
+            product(shifted(d, here * step_d), step_d, w, gates * H, to, wide, rows, H, not x.masked)
             if x.masked:
                 add_masked(pdh, wide, x.mask, rows, H, pm)
         after.add_up(s, begin, end, u, x, po, p0)

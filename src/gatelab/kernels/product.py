@@ -9,6 +9,8 @@ fast, and faster for few rows (``docs/log.md``).
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from numba import njit
 
@@ -21,9 +23,7 @@ CHUNK = 256
 
 _MOST, _MORE, _SOME = ROWS[:3]
 _most, _more, _some, _two, _one = (multiply(rows) for rows in (_MOST, _MORE, _SOME, 2, 1))
-_most_turned, _more_turned, _some_turned, _two_turned, _one_turned = (
-    multiply(rows, True) for rows in (_MOST, _MORE, _SOME, 2, 1)
-)
+_most_turned, _some_turned, _one_turned = (multiply(rows, True) for rows in (_MOST, _SOME, 1))
 
 
 # ---- weights, packed -----------------------------------------------------------------------------------------------
@@ -73,16 +73,16 @@ def grains(rows):
 
 
 @njit(nogil=True, error_model="numpy")
-def product(a, at_a, step_a, b, K, c, at_c, step_c, rows, columns, add):
+def product(a, step_a, b, K, c, step_c, rows, columns, add):
     """``c (+)= a @ b``: ``a (rows, K)`` and ``c (rows, columns)`` lie ``step`` apart, ``b`` is ``packed``.
 
     All are addresses (``simd.pointer``), so that rows of larger matrices will do.
     """
     for first in range(0, columns, PANEL * lanes(a)):
-        here, there, left = first * K, at_c + first, columns - first
+        here, left = first * K, columns - first
         row = 0
         while row < rows:
-            more, x, y = rows - row, at_a + row * step_a, there + row * step_c
+            more, x, y = rows - row, row * step_a, row * step_c + first
             # Four more than a block: two halves are better than a whole and a rest.
             if more >= _MOST and more != _MOST + _SOME:
                 _most(a, x, step_a, b, here, K, c, y, step_c, left, add)
@@ -101,12 +101,24 @@ def product(a, at_a, step_a, b, K, c, at_c, step_c, rows, columns, add):
                 row += 1
 
 
+@njit(inline="always")
+def anew():
+    """For ``add``: False, which Numba would compile the function for, were it written down."""
+    return np.bool_(False)
+
+
+@njit(inline="always")
+def added():
+    """For ``add``: True."""
+    return np.bool_(True)
+
+
 # ---- sums over rows ------------------------------------------------------------------------------------------------
 
 
 @njit(error_model="numpy")
-def pack_row(row, at, columns, panels, index, n):
-    """Writes the row at ``at``, number ``index`` of ``n``, to its place among ``panels``.
+def pack_row(row, columns, panels, index, n):
+    """Writes the row at ``row``, number ``index`` of ``n``, to its place among ``panels``.
 
     Chunk after chunk of rows, within a chunk block after block of columns, ``(size, width)`` each.
     """
@@ -116,42 +128,44 @@ def pack_row(row, at, columns, panels, index, n):
     here = chunk * (-(-columns // wide) * wide) + (index - chunk) * wide
     for first in range(0, columns, wide):
         for j in range(0, wide, lanes(row)):
-            store(panels, here + first * size + j, wide, load(row, at + first + j, columns - first - j))
+            store(panels, here + first * size + j, wide, load(row, first + j, columns - first - j))
 
 
 @njit(nogil=True, error_model="numpy")
-def add_outer(d, at_d, step_d, rows, panels, columns, n, c, at_c, step_c, room):
-    """``c += dᵀ @ x``: ``d (n, rows)`` and ``c (rows, columns)`` lie ``step`` apart, x is ``n`` packed rows.
+def add_outer(d, step_d, rows, n, x, y, room):
+    """``c += dᵀ @ x`` for two right sides, x and y, which have ``d (n, rows)`` in common, ``step_d`` apart.
 
-    All are addresses. ``room`` is for ``CHUNK`` times as many numbers as a block has rows, and one vector.
+    All are addresses, the right sides ``Right``. ``room`` is for ``CHUNK`` times as many numbers as a block has rows,
+    and one vector.
     """
     wide = PANEL * lanes(d)
-    padded = -(-columns // wide) * wide
     for k in range(0, n, CHUNK):
-        K, x, row = min(CHUNK, n - k), k * padded, 0
+        K, row = min(CHUNK, n - k), 0
         while row < rows:
-            more, here, there = rows - row, at_d + k * step_d + row, at_c + row * step_c
-            if more >= _MOST and more != _MOST + _SOME:
+            more, here = rows - row, k * step_d + row
+            block = _MOST if more >= _MOST else _SOME if more >= _SOME else 1
+            if block == _MOST:
                 _pack_columns(d, here, step_d, K, room)
-                for j in range(0, columns, wide):
-                    _most_turned(room, 0, _MOST, panels, x + j * K, K, c, there + j, step_c, columns - j, True)
-                row += _MOST
-            elif more >= _MORE:
-                for j in range(0, columns, wide):
-                    _more_turned(d, here, step_d, panels, x + j * K, K, c, there + j, step_c, columns - j, True)
-                row += _MORE
-            elif more >= _SOME:
-                for j in range(0, columns, wide):
-                    _some_turned(d, here, step_d, panels, x + j * K, K, c, there + j, step_c, columns - j, True)
-                row += _SOME
-            elif more >= 2:
-                for j in range(0, columns, wide):
-                    _two_turned(d, here, step_d, panels, x + j * K, K, c, there + j, step_c, columns - j, True)
-                row += 2
-            else:
-                for j in range(0, columns, wide):
-                    _one_turned(d, here, step_d, panels, x + j * K, K, c, there + j, step_c, columns - j, True)
-                row += 1
+            for right in (x, y):
+                first, to, step = k * (-(-right.columns // wide) * wide), row * right.step, right.step
+                for j in range(0, right.columns, wide):
+                    at, left = first + j * K, right.columns - j
+                    if block == _MOST:
+                        _most_turned(room, 0, _MOST, right.panels, at, K, right.c, to + j, step, left, True)
+                    elif block == _SOME:
+                        _some_turned(d, here, step_d, right.panels, at, K, right.c, to + j, step, left, True)
+                    else:
+                        _one_turned(d, here, step_d, right.panels, at, K, right.c, to + j, step, left, True)
+            row += block
+
+
+class Right(NamedTuple):
+    """What rows are multiplied by, packed, and what the sum is added to: ``c (rows, columns)``, ``step`` apart."""
+
+    panels: Any
+    columns: int
+    c: Any
+    step: int
 
 
 @njit(error_model="numpy")

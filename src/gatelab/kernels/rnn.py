@@ -18,20 +18,21 @@ from gatelab.kernels.activations import tanh
 from gatelab.kernels.compiling import kernel
 from gatelab.kernels.extras import add_masked, kept, seen
 from gatelab.kernels.norm import normalise_gates
-from gatelab.kernels.product import product
+from gatelab.kernels.product import anew, product
 from gatelab.kernels.simd import at_least, lanes, load, pointer, positive, shifted, store, zeros
 
 GATES = 1
 
 
 @kernel
-def forward(way, inputs, weight, h, out, contents, extras, products, masked, relu, keep):
+def forward(way, inputs, weight, bias, h, out, contents, extras, products, masked, relu, keep):
     """All steps of some items.
 
     Args:
         way: their rows.
         inputs: what the input's side is made of.
         weight: ``W_hh`` transposed and packed.
+        bias: ``(H,)`` both biases.
         h: ``(B, H)`` the state, initial before and final after.
         out: ``(N, H)`` the states after every step, written.
         contents: ``(N, H)`` the new content of every step, written where ``keep`` and zoneout sets it apart from out.
@@ -41,8 +42,8 @@ def forward(way, inputs, weight, h, out, contents, extras, products, masked, rel
     """
     H, wide = h.shape[1], products.shape[1]
     s, x, i = time.opened(way), optional.opened(extras, way.first), before.opened(inputs)
-    w, ph, po, pc = pointer(weight), shifted(pointer(h), way.first * H), pointer(out), pointer(contents)
-    pp, pm = pointer(products), pointer(masked)
+    w, pb, ph, po = pointer(weight), pointer(bias), shifted(pointer(h), way.first * H), pointer(out)
+    pc, pp, pm = pointer(contents), pointer(products), pointer(masked)
     done = 0
     while done < s.T:
         begin, end = time.piece(s, done, i.most, s.backwards)
@@ -52,21 +53,21 @@ def forward(way, inputs, weight, h, out, contents, extras, products, masked, rel
             rows, first, here = time.count(s, t), time.row(s, t), time.own_row(s, t, begin)
             if x.masked:
                 seen(ph, H, x.mask, rows, H, pm)
-            product(pm if x.masked else ph, 0, H, w, H, pp, 0, wide, rows, H, False)
+            product(pm if x.masked else ph, H, w, H, pp, wide, rows, H, anew())
             for r in range(rows):
                 row, at_p = first + r, r * wide
                 if x.normalised:
                     normalise_gates(pp, at_p, x.gain, x.normed, x.factors, row, GATES, H, keep)
-                row_forward(i.a, (here + r) * i.step_a, ph, r * H, pp, at_p, po, pc, x, row * H, H, relu, keep)
+                row_forward(i.a, (here + r) * i.step_a, pb, ph, r * H, pp, at_p, po, pc, x, row * H, H, relu, keep)
         done += end - begin
 
 
 @njit(error_model="numpy")
-def row_forward(a, at_a, h, at_h, p, at_p, out, contents, x, at_row, H, relu, keep):
+def row_forward(a, at_a, bias, h, at_h, p, at_p, out, contents, x, at_row, H, relu, keep):
     """The equation for one item: from its products at ``p`` to its state at ``h`` and in ``out``."""
     for j in range(0, H, lanes(a)):
         left, o = H - j, at_row + j
-        pre = load(a, at_a + j, left) + load(p, at_p + j, left)
+        pre = load(a, at_a + j, left) + load(bias, j, left) + load(p, at_p + j, left)
         new = at_least(pre, 0.0) if relu else tanh(pre)
         if x.zoned:
             if keep:
@@ -105,7 +106,7 @@ def backward(way, sums, contents, out, h0, dout, dh, weight, extras, masked, rel
                 _row_backward(pc, pdo, pdh, r * wide, u.d, (here + r) * u.step, x, (first + r) * H, H, relu)
                 if x.normalised:
                     after.normalise_states(u, here + r, x, first + r, GATES)
-            product(d, here * step_d, step_d, w, H, pm if x.masked else pdh, 0, wide, rows, H, not x.masked)
+            product(shifted(d, here * step_d), step_d, w, H, pm if x.masked else pdh, wide, rows, H, not x.masked)
             if x.masked:
                 add_masked(pdh, wide, x.mask, rows, H, pm)
         after.add_up(s, begin, end, u, x, po, p0)

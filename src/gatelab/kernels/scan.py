@@ -42,7 +42,7 @@ class Pass(NamedTuple):
     rows: Array  # (N, I)
     weight_ih: Array  # (G·H, I)
     weight_hh: Array  # (G·H, H)
-    bias: Array  # (G·H,) all biases that add up; or empty
+    bias: Array  # (G·H,) all biases that add up
     bias_n: Array  # (H,) the GRU's ``bias_hh`` of n; of no use to others
     initial: Sequence[Array]  # (B, H) h, or h and c
     out: Array  # (N, H)
@@ -78,20 +78,33 @@ def _forward(p: Pass, way: Way, final: Sequence[Array], weights: tuple[Array, Ar
     (width, H), items, dtype, (most, n) = p.weight_hh.shape, int(way.own[1]), p.out.dtype, p.piece(way)
     room = own_room("pass")
     gathered, a = room.matrix(n, p.rows.shape[1], dtype), room.matrix(n, width, dtype)
-    inputs = Inputs(p.rows, weights[0], p.bias, gathered, a, most, width)
+    inputs = Inputs(p.rows, weights[0], gathered, a, most, width)
     masked = room.take((items, H), dtype) if p.extras.mask.size else p.extras.mask
     products, h, x = room.matrix(items, width, dtype), final[0], p.extras
     if p.cell == "gru":
         work = partial(
-            gru.forward, way, inputs, weights[1], p.bias_n, h, p.out, p.gates, p.other, x, products, masked, keep
+            gru.forward,
+            way,
+            inputs,
+            weights[1],
+            p.bias,
+            p.bias_n,
+            h,
+            p.out,
+            p.gates,
+            p.other,
+            x,
+            products,
+            masked,
+            keep,
         )
     elif p.cell in ("rnn", "rnn_relu"):
         relu = p.cell == "rnn_relu"
-        work = partial(rnn.forward, way, inputs, weights[1], h, p.out, p.gates, x, products, masked, relu, keep)
+        work = partial(rnn.forward, way, inputs, weights[1], p.bias, h, p.out, p.gates, x, products, masked, relu, keep)
     else:
         fresh, coupled, records = room.take((2, H), dtype), p.cell == "lstm_coupled", (p.out, p.gates, p.other)
         rooms = (products, masked, fresh)
-        work = partial(lstm.forward, way, inputs, weights[1], h, final[1], *records, x, *rooms, coupled, keep)
+        work = partial(lstm.forward, way, inputs, weights[1], p.bias, h, final[1], *records, x, *rooms, coupled, keep)
     announced(p.cell, "forward", dtype, work)
 
 

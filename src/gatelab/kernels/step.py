@@ -17,7 +17,7 @@ import numpy as np
 from gatelab.kernels import gru, lstm, rnn
 from gatelab.kernels.compiling import announced, kernel
 from gatelab.kernels.extras import Open
-from gatelab.kernels.product import packed, product
+from gatelab.kernels.product import anew, packed, product
 from gatelab.kernels.room import Room, width
 from gatelab.kernels.simd import pointer, shifted
 
@@ -82,24 +82,24 @@ def step(code, x, buffers):
     (B, I), H, wide = x.shape, buffers.h.shape[1], len(buffers.bias)  # noqa: E741
     a, products, h, c = pointer(buffers.a), pointer(buffers.products), pointer(buffers.h), pointer(buffers.c)
     room = pointer(buffers.room)
-    for r in range(B):
-        for j in range(wide):
-            buffers.a[r, j] = buffers.bias[j]
-    product(pointer(x), 0, I, pointer(buffers.weight_ih), I, a, 0, wide, B, wide, True)
-    product(h, 0, H, pointer(buffers.weight_hh), H, products, 0, wide, B, wide, False)
+    bias = pointer(buffers.bias)
+    product(pointer(x), I, pointer(buffers.weight_ih), I, a, wide, B, wide, anew())
+    product(h, H, pointer(buffers.weight_hh), H, products, wide, B, wide, anew())
     masks = pointer(buffers.bytes)
     plain = Open(False, a, False, False, masks, masks, 0.0, 0.0, False, a, a, a, a, a, a, False, a, a, False, a)
     for r in range(B):
         row, at = shifted(a, r * wide), r * H
         if code < 2:
-            rnn.row_forward(row, 0, h, at, products, r * wide, shifted(h, at), a, plain, 0, H, code == 1, False)
+            rnn.row_forward(row, 0, bias, h, at, products, r * wide, shifted(h, at), a, plain, 0, H, code == 1, False)
         elif code == 2:
             bias_n = pointer(buffers.bias_n)
-            gru.row_forward(row, 0, bias_n, h, at, products, r * wide, shifted(h, at), a, a, plain, 0, H, False)
+            gru.row_forward(row, 0, bias, bias_n, h, at, products, r * wide, shifted(h, at), a, a, plain, 0, H, False)
         else:
             coupled = code == 4
             gates = 3 if coupled else 4
             last = (gates - 1) * H
-            lstm.write(row, 0, c, at, products, r * wide, a, 0, room, plain, H, coupled, False)
+            lstm.write(row, 0, bias, c, at, products, r * wide, a, 0, room, plain, H, coupled, False)
             to, at_o = shifted(h, at), r * wide + last
-            lstm.show(row, last, h, c, at, products, at_o, to, a, a, room, 0, plain, 0, gates, H, False)
+            lstm.show(
+                row, last, shifted(bias, last), h, c, at, products, at_o, to, a, a, room, 0, plain, 0, gates, H, False
+            )

@@ -17,7 +17,7 @@ from gatelab.kernels import steps as time
 from gatelab.kernels.extras import seen
 from gatelab.kernels.inputs import copy
 from gatelab.kernels.norm import normalise_gate_backward
-from gatelab.kernels.product import add_outer, grains, pack_row, product
+from gatelab.kernels.product import Right, add_outer, added, anew, grains, pack_row, product
 from gatelab.kernels.simd import lanes, load, pointer, shifted, store
 
 
@@ -121,17 +121,27 @@ def add_up(s, begin, end, x, extras, out, initial):
     n, H = time.own_row(s, end, begin), x.hidden
     _add_rows(x, n)
     _pack_states(s, begin, end, x, extras, out, initial, n)
-    d, step = (x.dproduct, x.step_p) if extras.normalised else (x.d, x.step)
-    add_outer(d, 0, step, x.width, x.before, H, n, x.dweight_hh, 0, H, x.room)
     shared = x.width - (x.columns - x.width)  # columns of d that are the gradient of both sides
+    rest = x.width - shared
+    states, none = Right(x.before, H, x.dweight_hh, H), _nothing(x)
     if extras.normalised:
+        add_outer(x.dproduct, x.step_p, x.width, n, states, none, x.room)
         _normalise_backward(s, begin, end, x, extras, shared)
-    _add_inputs(s, begin, end, x, n, shared)
+        states = none
+    _pack_inputs(s, begin, end, x, n, shared)
+    inputs = none if x.narrow else Right(x.panels, x.size, x.dweight_ih, x.size)
+    add_outer(x.d, x.step, shared, n, states, inputs, x.room)
+    if rest > 0:
+        states_n, inputs_n = _below(states, shared), _below(inputs, shared)
+        add_outer(shifted(x.d, shared), x.step, rest, n, states_n, none, x.room)
+        add_outer(shifted(x.d, x.width), x.step, rest, n, inputs_n, none, x.room)
+    if x.narrow:
+        _add_narrow(x, n, shared)
     if x.wanted:
-        product(x.d, 0, x.step, x.weight, shared, x.gathered, 0, x.step_g, grains(n), x.size, False)
-        if shared < x.width:
-            rest = x.width - shared
-            product(x.d, x.width, x.step, x.weight_n, rest, x.gathered, 0, x.step_g, grains(n), x.size, True)
+        product(x.d, x.step, x.weight, shared, x.gathered, x.step_g, grains(n), x.size, anew())
+        if rest > 0:
+            d = shifted(x.d, x.width)
+            product(d, x.step, x.weight_n, rest, x.gathered, x.step_g, grains(n), x.size, added())
         for t in range(begin, end):
             for r in range(time.count(s, t)):
                 here = (time.own_row(s, t, begin) + r) * x.step_g
@@ -170,9 +180,9 @@ def _pack_states(s, begin, end, x, extras, out, initial, n):
             state, at = (out, before * H) if before >= 0 else (initial, r * H)
             if extras.masked:
                 seen(shifted(state, at), H, shifted(extras.mask, r * H), 1, H, x.seen)
-                pack_row(x.seen, 0, H, x.before, here, n)
+                pack_row(x.seen, H, x.before, here, n)
             else:
-                pack_row(state, at, H, x.before, here, n)
+                pack_row(shifted(state, at), H, x.before, here, n)
 
 
 @njit(error_model="numpy")
@@ -188,23 +198,36 @@ def _normalise_backward(s, begin, end, x, extras, shared):
                 normalise_gate_backward(x.d, at, gain, normed, factors, row, gate, gates, H, x.dgain_ih, x.d, at)
 
 
+@njit(inline="always")
+def _nothing(x):
+    """No second right side."""
+    return Right(x.panels, 0 * x.size, x.dweight_ih, x.size)
+
+
+@njit(inline="always")
+def _below(right, rows):
+    """The same from row ``rows`` of the sum on."""
+    return Right(right.panels, right.columns, shifted(right.c, rows * right.step), right.step)
+
+
 @njit(error_model="numpy")
-def _add_inputs(s, begin, end, x, n, shared):
-    """Adds to the gradient of W_ih."""
+def _pack_inputs(s, begin, end, x, n, shared):
+    """The rows of the input for the sums; narrow, side by side beside the input's side of d as panels."""
     for t in range(begin, end):
         for r in range(time.count(s, t)):
             here, row = time.own_row(s, t, begin) + r, (time.row(s, t) + r) * x.size
             if x.narrow:
                 copy(x.rows, row, x.gathered, here * x.step_g, x.size)
-                if shared < x.width:  # side by side
-                    copy(x.d, here * x.step + x.width, x.d, here * x.step + shared, x.width - shared)
-                pack_row(x.d, here * x.step, x.width, x.panels, here, n)
             else:
-                pack_row(x.rows, row, x.size, x.panels, here, n)
-    if x.narrow:
-        add_outer(x.gathered, 0, x.step_g, x.size, x.panels, x.width, n, x.dweight_ih, 0, x.width, x.room)
-    else:
-        add_outer(x.d, 0, x.step, shared, x.panels, x.size, n, x.dweight_ih, 0, x.size, x.room)
-        if shared < x.width:
-            at, rest = shared * x.size, x.width - shared
-            add_outer(x.d, x.width, x.step, rest, x.panels, x.size, n, x.dweight_ih, at, x.size, x.room)
+                pack_row(shifted(x.rows, row), x.size, x.panels, here, n)
+
+
+@njit(error_model="numpy")
+def _add_narrow(x, n, shared):
+    """Adds to the gradient of W_ih, transposed: the few columns of the input do not have to fill vectors."""
+    for here in range(n):
+        if shared < x.width:  # side by side
+            copy(x.d, here * x.step + x.width, x.d, here * x.step + shared, x.width - shared)
+        pack_row(shifted(x.d, here * x.step), x.width, x.panels, here, n)
+    to = Right(x.panels, x.width, x.dweight_ih, x.width)
+    add_outer(x.gathered, x.step_g, x.size, n, to, _nothing(x), x.room)

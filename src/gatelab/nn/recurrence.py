@@ -104,10 +104,10 @@ def pass_of(x: Arguments, results: Results) -> Any:
     """Both as ``kernels.scan.Pass``."""
     from gatelab.kernels import scan
 
-    vector, _, _ = _none(x.h.dtype)
-    bias, bias_n = (vector if b is None else array_of(b) for b in biases(x.cell, x.bias_ih, x.bias_hh))
-    if x.cell == "gru" and not bias_n.size:
-        bias_n = np.zeros(x.h.shape[1], vector.dtype)
+    (width, H), dtype = x.weight_hh.shape, _none(x.h.dtype)[0].dtype
+    bias, bias_n = (None if b is None else array_of(b) for b in biases(x.cell, x.bias_ih, x.bias_hh))
+    bias = np.zeros(width, dtype) if bias is None else bias
+    bias_n = np.zeros(H, dtype) if bias_n is None else bias_n
     N, B = x.rows.shape[0], x.h.shape[0]
     offsets = np.arange(0, N + 1, B) if x.offsets is None else array_of(x.offsets)  # (T + 1,)
     initial = [array_of(state) for state in (x.h, x.c) if state is not None]
