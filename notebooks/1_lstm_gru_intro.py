@@ -30,7 +30,7 @@
 # makes a share between 0 and 1 of any number. Every line that makes an array ends in its shape.
 #
 # **How to read.** Where it says *Predict, then run*, write your answer down first. NumPy computes and matplotlib
-# draws; gatelab is asked for the file and the colours, and torch only from section 6 on. The environment variable
+# draws; gatelab is asked for the file and the colours, and torch only from section 7 on. The environment variable
 # `GATELAB_BUDGET` sets the size of the experiments: `quick` (under two minutes) or `standard` (these outputs).
 
 # %%
@@ -665,11 +665,11 @@ for title, (gate, _) in gates.items():
 # `torch.nn.LSTM` has our names and our layout, so the weights of this page fit into it as they are.
 
 # %%
-import torch  # noqa: E402 - sections 1 to 6 do without
-from torch import nn  # noqa: E402
+import torch
+from torch import nn
 
-from gatelab.cells import CELLS, parameter_count  # noqa: E402
-from gatelab.core.random import integer_seed  # noqa: E402
+from gatelab.cells import CELLS, parameter_count
+from gatelab.core.random import integer_seed
 
 torch.set_num_threads(1)  # networks as small as these lose time to more
 
@@ -741,11 +741,13 @@ for cell, layer in layers.items():
     row(f"{CELLS[cell].title:<4} H = {units}, {parameter_count(CELLS[cell], 1, units):,}", predictions)
 print()
 for pair in pairwise(errors):
-    names = f"{CELLS[pair.a].title} and {CELLS[pair.b].title}"
-    found = (
-        f"the first has {pair.percent.mean:+.2f} % of the second's error more" if pair.found else "no difference found"
+    first, second, gap = CELLS[pair.a].title, CELLS[pair.b].title, pair.percent.mean
+    word = (
+        f"the error of the {first} is {abs(gap):.2f} % {'higher' if gap > 0 else 'lower'}"
+        if pair.found
+        else "no difference found"
     )
-    print(f"{names}, over seeds: {found}")
+    print(f"{first} beside {second}, over seeds: {word}")
 
 # %% [markdown]
 # ## 8 · What was found, and what was not

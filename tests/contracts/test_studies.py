@@ -26,6 +26,7 @@ _ADDING = {"task": "problem", "source": "adding", "length": 4, "examples": 24, "
 SMALL: Mapping[str, Mapping[str, Any]] = {
     "adding": _REMEDIES,
     "copy-memory": _REMEDIES,
+    "comparison": {"settings": _ADDING, "parameters": 60, "learning_rate": 1e-2},
     "depth": {"task": "problem", "source": "recall", "length": 4, "examples": 24, "held_out": 16, "hidden_size": 4},
     "digits": {"parameters": 300, "epochs": 2, "learning_rate": 1e-2, "init": "torch"},
     "gradients": {"length": 4, "examples": 24, "held_out": 16, "hidden_size": 4, "batch_size": 8},

@@ -7,8 +7,9 @@ Hessian without the network's own curvature, and never indefinite. A step δ mak
     q(δ) = gᵀδ + ½ δᵀ (G + λ I) δ
 
 least, as far as some rounds of conjugate gradients get, which need G v alone. Martens 2010, "Deep learning via
-Hessian-free optimization", and for recurrent networks Martens & Sutskever 2011, "Learning recurrent neural networks with
-Hessian-free optimization". Here: one batch for gradient and curvature, no preconditioner, no structural damping.
+Hessian-free optimization", ICML; for recurrent networks Martens & Sutskever 2011, "Learning recurrent neural networks
+with Hessian-free optimization", ICML. Here: one batch for gradient and curvature, no preconditioner, no structural
+damping. Sections below are those of Martens 2010.
 
 P numbers to learn.
 """
