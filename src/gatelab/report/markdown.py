@@ -1,0 +1,77 @@
+"""A ``Page`` as Markdown with its pictures as SVG files beside it: a report to keep under version control."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from gatelab.core import files
+from gatelab.report.page import Code, Figure, Page, Section, Table
+from gatelab.report.text import clean, number
+
+_MARKUP = re.compile(r"([\\`*<|]|^(?=[#>+-]))", re.MULTILINE)
+
+
+def save_markdown(page: Page, path: str | os.PathLike[str]) -> None:
+    """Writes the page to ``path``, and its pictures into a folder of the same name without the suffix."""
+    path = Path(path)
+    text, pictures = markdown(page, path.stem)
+    for name, svg in pictures.items():
+        files.write_text(path.with_suffix("") / name, svg + "\n")
+    files.write_text(path, text)
+
+
+def markdown(page: Page, folder: str) -> tuple[str, dict[str, str]]:
+    """The page as CommonMark with tables as GitHub writes them, and the SVG of each picture by file name.
+
+    Args:
+        page: what to write down.
+        folder: where the text is to look for the pictures.
+    """
+    pictures: dict[str, str] = {}
+    blocks = [f"# {_plain(page.title)}", f"**{_plain(page.verdict)}**", _plain(page.details)]
+    blocks += [" · ".join(f"{_plain(name)}: {_plain(value)}" for name, value in page.facts)]
+    for section in page.sections:
+        blocks += [f"## {_plain(section.title)}", *_parts(section, folder, pictures)]
+    blocks += [_plain(page.footer)]
+    return "\n\n".join(block for block in blocks if block) + "\n", pictures
+
+
+def _parts(section: Section, folder: str, pictures: dict[str, str]) -> Iterator[str]:
+    for part in section.parts:
+        if isinstance(part, Figure):
+            name = f"{len(pictures) + 1}-{_slug(section.title)}.svg"
+            pictures[name] = part.svg
+            yield f"![{_plain(part.alt or part.caption)}]({folder}/{name})"
+        elif isinstance(part, Table):
+            yield _table(part)
+        elif isinstance(part, Code):
+            yield f"```\n{clean(part.text)}\n```"
+        else:
+            yield _plain(part)
+        if not isinstance(part, str) and part.caption:
+            yield f"*{_plain(part.caption)}*"
+
+
+def _table(table: Table) -> str:
+    rows = [table.columns, ["---"] * len(table.columns)]
+    rows += [[f"**{cell}**" if at in table.marked and cell else cell for cell in map(_plain, row)]
+             for at, row in enumerate(table.rows)]  # fmt: skip
+    head, line, *rest = rows
+    return "\n".join(f"| {' | '.join(row)} |" for row in (map(_plain, head), line, *rest))
+
+
+def _plain(value: object) -> str:
+    """Text that Markdown shows as it is, in one line."""
+    return _MARKUP.sub(r"\\\1", " ".join(clean(number(value)).split()))
+
+
+def _slug(title: str) -> str:
+    """A title as part of a file's name.
+
+    >>> _slug("The GRU trains faster.")
+    'the-gru-trains-faster'
+    """
+    return "-".join(re.findall(r"[a-z0-9]+", title.lower())) or "picture"

@@ -1,0 +1,207 @@
+"""The ten statements, how each is tested, and how its evidence is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from gatelab.studies.questions import claims_evidence as evidence
+from gatelab.studies.questions.claims_evidence import Evidence, Run
+from gatelab.studies.statistics import Values, against, bootstrap, estimate
+
+Outcome = Literal["for", "against", "open", "untested"]
+MARGIN = 0.05
+"""An error up to this share higher counts as comparable."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement of the courses."""
+
+    name: str
+    statement: str
+    tested: str
+    """How, in a sentence or two."""
+    effect: str
+    """What the number is."""
+    evidence: Callable[[Sequence[Run]], Sequence[Evidence]]
+    supports: Literal[-1, 1]
+    """The sign of an effect that speaks for the statement."""
+    studies: Sequence[str] = ()
+    """Whose trials count beside those of this study, where they were run."""
+    ratio: bool = True
+    """Whether effects are logarithms of ratios, or differences."""
+    margin: float = 0.0
+    """How far an effect may lie on the wrong side of 0 and still speak for the statement."""
+
+
+def _not_latching(runs: Sequence[Run]) -> list[Run]:
+    return [run for run in runs if run.setting.get("source") != "recall"]
+
+
+CLAIMS = (
+    Claim(
+        "trains-faster",
+        "The GRU trains faster.",
+        "The time of a forward and a backward pass: layers take turns on one batch (B = 32, T = 100) and one thread, "
+        "with as many units and with as many parameters, those of this package and those of torch.",
+        "GRU's time / LSTM's",
+        lambda runs: evidence.cost(runs, "milliseconds", "gru", "lstm"),
+        supports=-1,
+    ),
+    Claim(
+        "converges-faster",
+        "The GRU converges faster.",
+        "Optimizer steps until the validation loss first is at a level that half of the seeds of both cells reach, at "
+        "equal numbers of parameters, each cell at its own best learning rate. Who never gets there counts with all "
+        "its steps.",
+        "GRU's steps / LSTM's",
+        lambda runs: evidence.steps(_not_latching(runs)),
+        supports=-1,
+        studies=("comparison", "music"),
+    ),
+    Claim(
+        "fewer-parameters",
+        "The GRU needs fewer parameters.",
+        "Both cells are trained in several sizes. For each LSTM whose error lies within the GRU's range: with how many "
+        "parameters has the GRU that error, between its own sizes?",
+        "GRU's parameters / LSTM's at the same error",
+        evidence.fewer_parameters,
+        supports=-1,
+        studies=("hidden-size",),
+    ),
+    Claim(
+        "remembers-longer",
+        "The LSTM remembers longer.",
+        "A bit is asked for after T steps of noise, or two marked numbers among T are to be summed; equal numbers of "
+        "parameters and of optimizer steps. Skill is the share of the error of who remembers nothing that a network "
+        "takes away.",
+        "LSTM's skill − GRU's",
+        evidence.memory,
+        supports=1,
+        studies=("length",),
+        ratio=False,
+    ),
+    Claim(
+        "costs-more",
+        "The LSTM costs more.",
+        "The time of a forward and a backward pass and what the forward pass keeps for it, as above.",
+        "LSTM's cost / GRU's",
+        lambda runs: [
+            each for quantity in ("milliseconds", "megabytes") for each in evidence.cost(runs, quantity, "lstm", "gru")
+        ],
+        supports=1,
+    ),
+    Claim(
+        "comparable",
+        "The GRU is comparable or better.",
+        f"The test error at equal numbers of parameters. Comparable: surely less than {MARGIN:.0%} above the LSTM's.",
+        "GRU's error / LSTM's",
+        lambda runs: evidence.errors(_not_latching(runs)),
+        supports=-1,
+        studies=("comparison", "music"),
+        margin=float(np.log(1 + MARGIN)),
+    ),
+    Claim(
+        "stable-gradients",
+        "Gates keep gradients stable.",
+        "Of the gradient at a step, which share is there one step back? The decay per step keeps it at 1, lets it "
+        "vanish below and explode above. The effect is how much nearer to 1 the gated cell's decay lies than the "
+        "RNN's, on a logarithmic scale.",
+        "RNN's |ln decay| − gated cell's",
+        evidence.stability,
+        supports=1,
+        studies=("gradients",),
+        ratio=False,
+    ),
+    Claim(
+        "clipping",
+        "Clipping is needed.",
+        "The test error without clipping and with the gradient's norm clipped at 1, everything else alike. A training "
+        "that ends in numbers that are not finite counts with the error of chance.",
+        "error without clipping / with it",
+        lambda runs: evidence.switched(runs, "clip_norm", None, 1.0),
+        supports=1,
+        studies=("stability",),
+    ),
+    Claim(
+        "deeper",
+        "Deeper is better until it overfits.",
+        "The test error of more layers beside that of fewer, with as many units in each.",
+        "deeper network's error / shallower one's",
+        lambda runs: evidence.growing(runs, "num_layers"),
+        supports=-1,
+        studies=("depth",),
+    ),
+    Claim(
+        "bigger",
+        "Bigger hidden states help.",
+        "The test error of more units beside that of fewer, from one size to the next.",
+        "larger state's error / smaller one's",
+        lambda runs: evidence.growing(runs, "hidden_size"),
+        supports=-1,
+        studies=("hidden-size",),
+    ),
+)
+
+
+# ---- judging -----------------------------------------------------------------------------------------------------
+
+
+def judged(claim: Claim, runs: Sequence[Run], own: str) -> dict[str, Any]:
+    """Every setting with its effect and what it says of the claim, and the verdict over all, as plain values."""
+    counted = [run for run in runs if run.study in (own, *claim.studies)]
+    settings = list(claim.evidence(counted))
+    by_setting = {str(at): each.effects for at, each in enumerate(settings)}
+    outcomes = _outcomes(claim, by_setting)
+    shown = [{"study": each.study, "setting": dict(each.setting), "outcome": outcomes[str(at)],
+              **asdict(estimate(list(each.effects.values()))), "values": list(each.effects.values()),
+              "fit": float(np.mean(list(each.fit.values()))) if each.fit else None}
+             for at, each in enumerate(settings)]  # fmt: skip
+    means = [each["mean"] for each in shown]
+    over_all = asdict(bootstrap(means, np.mean)) if means else None
+    return {"name": claim.name, "settings": shown, "over_all": over_all, **verdict(shown)}
+
+
+def _outcomes(claim: Claim, by_setting: Mapping[str, Values]) -> dict[str, Outcome]:
+    """What each setting says, by t-tests over seeds, corrected for the number of settings (Holm 1979)."""
+    allowed = -claim.supports * claim.margin
+    helping = {gap.a: gap for gap in against(by_setting, "none", allowed)}
+    hurting = {gap.a: gap for gap in against(by_setting, "none", 0.0)}
+
+    def outcome(at: str) -> Outcome:
+        if helping[at].p is None:
+            return "untested"
+        if helping[at].found and helping[at].units.mean * claim.supports > 0:
+            return "for"
+        if hurting[at].found and hurting[at].units.mean * claim.supports < 0:
+            return "against"
+        return "open"
+
+    return {at: outcome(at) for at in by_setting}
+
+
+def verdict(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """``verdict`` and, where settings disagree, the factor ``depends_on`` that tells them apart, if one does."""
+    found = {each["outcome"] for each in settings}
+    if not settings or found == {"untested"}:
+        return {"verdict": "not tested", "depends_on": None}
+    if found == {"for"}:
+        return {"verdict": "supported", "depends_on": None}
+    if "for" in found:
+        return {"verdict": "depends", "depends_on": _divider(settings)}
+    return {"verdict": "refuted" if "against" in found else "no difference found", "depends_on": None}
+
+
+def _divider(settings: Sequence[Mapping[str, Any]]) -> str | None:
+    """The first factor none of whose values stands on both sides; none where no single factor divides them."""
+    names = list(dict.fromkeys(name for each in settings for name in each["setting"]))
+    for name in names:
+        held = {str(each["setting"].get(name)) for each in settings if each["outcome"] == "for"}
+        failed = {str(each["setting"].get(name)) for each in settings if each["outcome"] != "for"}
+        if not held & failed:
+            return name
+    return None

@@ -1,0 +1,249 @@
+"""What the study of stability says and lists, from its findings alone; ``stability_figures`` has the pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gatelab.report.page import Figure, Table
+from gatelab.report.text import number
+from gatelab.studies.questions import stability_figures
+from gatelab.studies.questions.stability_names import NAMES, clipped, entry_name, percent, share, start
+from gatelab.studies.statistics import Estimate
+from gatelab.studies.verdict import amount, called, listed
+
+Row = Mapping[str, Any]
+
+
+def label(condition: Row) -> str:
+    """Problem, cell, and all that can be set."""
+    parts = [condition["source"], called(condition["cell"]), NAMES[condition["optimizer"]]]
+    parts += [f"rate {condition['learning_rate']:g}"] if condition["learning_rate"] and not _timed(condition) else []
+    parts += [clipped(condition["clip_norm"])]
+    parts += [start(condition["init"])] if condition["init"] != "torch" else []
+    parts += [f"batches of {condition['batch_size']}"] if condition["batch_size"] not in (32, None) else []
+    return ", ".join([*parts, *(["equal time"] if _timed(condition) else [])])
+
+
+def _timed(condition: Row) -> bool:
+    return condition["max_seconds"] is not None
+
+
+# ---- words -------------------------------------------------------------------------------------------------------
+
+
+def verdict(findings: Row) -> list[str]:
+    """What diverges, what clipping does to that, who learns fastest, what start, batch and optimizer change."""
+    said = [
+        *_headline(findings["pooled"]),
+        *_rates(findings["pooled"]),
+        *_clipping(findings["clipping"]),
+        *_cells(findings["cells"]),
+        *(_speed(speed) for speed in findings["speed"]),
+        *_varied(findings["starts"], "init", "Start"),
+        *_varied(findings["batches"], "batch_size", "Batches"),
+        *(_race(race) for race in findings["optimizers"]),
+        *_clipping_in_races(findings["optimizers"]),
+    ]
+    seeds = max((len(curves["losses"]) for curves in findings["curves"]), default=0)
+    few = ["With fewer than three seeds nothing is tested: what is said may be luck."] if seeds < 3 else []
+    return [*(said or ["No map and no race finished, so nothing can be said."]), *few]
+
+
+def _headline(pooled: Sequence[Row]) -> list[str]:
+    plain = {
+        clip: [row for row in pooled if row["optimizer"] == "sgd" and row["clip"] == clip] for clip in ("none", "1")
+    }
+    if not plain["none"] or not plain["1"]:
+        return []
+    without, within = (
+        listed([f"{percent(row['diverged']['mean'])} in the {called(row['cell'])}" for row in plain[clip]])
+        for clip in ("none", "1")
+    )
+    return [f"Of runs with plain SGD over a wide range of learning rates {without} diverge; clipped at norm 1 it is "
+            f"{within}."]  # fmt: skip
+
+
+def _rates(pooled: Sequence[Row]) -> list[str]:
+    said = []
+    for optimizer, clip in dict.fromkeys((row["optimizer"], row["clip"]) for row in pooled):
+        rows = [row for row in pooled if (row["optimizer"], row["clip"]) == (optimizer, clip)]
+        each = listed([f"{called(row['cell'])} {share(row['diverged'])}" for row in rows])
+        said.append(f"{NAMES[optimizer]}, {clipped(clip)}: {each}")
+    return [f"Divergence over the whole maps: {'; '.join(said)}."] if said else []
+
+
+def _clipping(gaps: Sequence[Row]) -> list[str]:
+    """``units`` is the rate without clipping less that with it."""
+    tested = [gap for gap in gaps if gap["p"] is not None]
+    what = {True: "lowers", False: "raises"}
+    said = [
+        f"it {what[lowers]} the rate of divergence of "
+        + listed([f"the {called(gap['cell'])} with {NAMES[gap['optimizer']]} by {_points(gap)}" for gap in sure])
+        for lowers in (True, False)
+        if (sure := [gap for gap in tested if gap["found"] and (gap["units"]["mean"] > 0) == lowers])
+    ]
+    if same := [gap for gap in tested if not gap["found"]]:
+        names = listed([f"the {called(gap['cell'])} with {NAMES[gap['optimizer']]}" for gap in same])
+        said.append(f"no difference found for {names}")
+    return [f"Clipping at norm 1: {'; '.join(said)}."] if said else []
+
+
+def _points(gap: Row) -> str:
+    """A difference of two rates in percentage points, without its sign."""
+    sign = 1 if gap["units"]["mean"] >= 0 else -1
+    return amount(Estimate(**gap["units"]).scaled(100 * sign), "points", 2)
+
+
+def _cells(gaps: Sequence[Row]) -> list[str]:
+    said = []
+    for gap in (gap for gap in gaps if gap["p"] is not None):
+        a, b, with_ = called(gap["a"]), called(gap["b"]), f"with {NAMES[gap['optimizer']]}"
+        if gap["found"]:
+            more, less = (a, b) if gap["units"]["mean"] > 0 else (b, a)
+            said.append(f"{with_} the {more} diverges more often than the {less}, by {_points(gap)}")
+        else:
+            said.append(f"{with_} no difference found between {a} and {b}")
+    return [f"Beside each other, without clipping: {'; '.join(said)}."] if said else []
+
+
+def _speed(speed: Row) -> str:
+    cells = speed["cells"]
+    times = [f"{called(cell)} {found['median']:,}" if found["median"] is not None
+             else f"{called(cell)} not within {speed['last']:,} ({_there(found)})"
+             for cell, found in cells.items()]  # fmt: skip
+    gaps = []
+    for gap in speed["beside"]:
+        a, b = gap["a"], gap["b"]
+        if gap["found"]:
+            sooner, later = (a, b) if _typical(cells[a], speed) < _typical(cells[b], speed) else (b, a)
+            gaps.append(f"{called(sooner)} sooner than {called(later)}")
+        else:
+            gaps.append(f"no difference found between {called(a)} and {called(b)}")
+    beside = f" Log-rank test: {'; '.join(gaps)}." if gaps else ""
+    return f"Steps until half of the runs have learned {speed['source']}: {', '.join(times)}.{beside}"
+
+
+def _there(found: Row) -> str:
+    learned = found["learned"]
+    return f"{round(learned['mean'] * learned['count'])} of {learned['count']} learned"
+
+
+def _typical(found: Row, speed: Row) -> float:
+    """Mean steps, with the end of training for a run that never learned: what orders two cells."""
+    times = [2 * speed["last"] if time is None else time for time in found["times"]]
+    return sum(times) / len(times)
+
+
+def _varied(groups: Sequence[Row], factor: str, word: str) -> list[str]:
+    """Which values of a factor are surely better or worse than the usual one."""
+    better, worse, tested = [], [], 0
+    for group in groups:
+        for gap in (gap for gap in group["gaps"] if gap["p"] is not None):
+            tested += 1
+            name = start(gap["a"]) if factor == "init" else gap["a"]
+            text = f"{name} ({called(group['cell'])}, {group['source']})"
+            if gap["found"]:
+                (better if gap["units"]["mean"] < 0 else worse).append(text)
+    usual = "torch's start" if factor == "init" else "32"
+    said = [f"{how} than {usual}: {listed(which)}" for how, which in (("better", better), ("worse", worse)) if which]
+    if rest := tested - len(better) - len(worse):
+        said.append(f"no difference found in {rest} of {tested} comparisons")
+    return [f"{word}, after equal steps: {'; '.join(said)}."] if said else []
+
+
+def _race(race: Row) -> str:
+    entries = {key: entry for key, entry in race["entries"].items() if entry["tested"]}
+    where = f"On {race['source']} with the {called(race['cell'])}, in {number(race['limit'])} s"
+    if not entries:
+        return f"{where} no optimizer reached anything."
+    best = min(entries, key=lambda key: entries[key]["tested"]["mean"])
+    reached = f"{entry_name(best)} gets furthest, to {percent(10 ** entries[best]['tested']['mean'])} of chance"
+    tested = [gap for gap in race["gaps"] if best in (gap["a"], gap["b"]) and gap["p"] is not None]
+    others = {gap["b"] if gap["a"] == best else gap["a"]: gap["found"] for gap in tested}
+    same = [entry_name(key) for key, found in others.items() if not found]
+    worse = [entry_name(key) for key, found in others.items() if found]
+    said = [f"no difference found from {listed(same)}"] if same else []
+    said += [f"surely less far get {listed(worse)}"] if worse else []
+    return f"{where} {'; '.join([reached, *said])}."
+
+
+def _clipping_in_races(races: Sequence[Row]) -> list[str]:
+    found, tested = [], 0
+    for race in races:
+        for gap in race["gaps"]:
+            (name, clip), (other, _) = gap["a"].split("/"), gap["b"].split("/")
+            if name != other or gap["p"] is None:
+                continue
+            tested += 1
+            if gap["found"]:
+                without = gap["units"]["mean"] if clip == "none" else -gap["units"]["mean"]
+                verb = "helps" if without > 0 else "harms"
+                found.append(f"it {verb} {NAMES[name]} ({called(race['cell'])}, {race['source']})")
+    if not tested:
+        return []
+    rest = tested - len(found)
+    more = [f"no difference found in {rest} of {tested} comparisons"] if rest else []
+    return [f"Clipping where the learning rate was chosen with it: {'; '.join([*found, *more])}."]
+
+
+# ---- pictures and tables -----------------------------------------------------------------------------------------
+
+
+def figures(findings: Row) -> dict[str, Figure]:
+    """Maps, rates, shares that learned, curves, starts, batch sizes, races."""
+    return stability_figures.figures(findings)
+
+
+def tables(findings: Row) -> dict[str, Table]:
+    """Divergence; starts and batch sizes; optimizers."""
+    shown = {
+        "Divergence": _divergences(findings["divergence"]),
+        "Starts": _values(findings["starts"], "init", "start"),
+        "Batch sizes": _values(findings["batches"], "batch_size", "batches of"),
+        "Optimizers": _entries(findings["optimizers"]),
+    }
+    return {name: table for name, table in shown.items() if table.rows}
+
+
+def _divergences(rows: Sequence[Row]) -> Table:
+    cells = [[row["source"], NAMES[row["optimizer"]], called(row["cell"]), clipped(row["clip"]),
+              row["diverged"]["count"], share(row["diverged"]), share(row["learned"])] for row in rows]  # fmt: skip
+    return Table(["problem", "optimizer", "cell", "gradient", "runs", "diverged", "had learned"], cells,
+                 "All learning rates and seeds together, with Wilson's 95 % intervals.")  # fmt: skip
+
+
+def _values(groups: Sequence[Row], factor: str, column: str) -> Table:
+    rows = [[group["source"], called(group["cell"]), start(value[factor]) if factor == "init" else str(value[factor]),
+             _shares(value["fallen"]), number(value["spread"], 2), f"{value['learned']} of {value['runs']}",
+             f"{value['diverged']} of {value['runs']}"]
+            for group in groups for value in group["values"]]  # fmt: skip
+    caption = (
+        "Loss at the end in shares of chance: geometric mean over seeds with its 95 % interval. Spread: standard "
+        "deviation of its log10 over seeds."
+    )
+    return Table(["problem", "cell", column, "loss", "spread", "learned", "diverged"], rows, caption)
+
+
+def _entries(races: Sequence[Row]) -> Table:
+    rows = [[race["source"], called(race["cell"]), entry_name(key), _chosen(entry), _shares(entry["tested"]),
+             number(entry["steps"]), f"{entry['diverged']} of {entry['runs']}"]
+            for race in races for key, entry in race["entries"].items()]  # fmt: skip
+    caption = (
+        "Test loss of the best weights, in shares of chance: geometric mean over seeds with its 95 % interval. Steps: "
+        "median; one of L-BFGS is twenty rounds, one of Hessian-free optimization up to fifty."
+    )
+    return Table(["problem", "cell", "optimizer", "chosen", "test loss", "steps", "diverged"], rows, caption)
+
+
+def _chosen(entry: Row) -> str:
+    by_batch = entry["optimizer"] in ("lbfgs", "hessian_free")
+    return f"batches of {entry['batch_size']}" if by_batch else f"rate {entry['learning_rate']:g}"
+
+
+def _shares(found: Row | None) -> str:
+    """A logarithm and its interval as shares of chance; the interval of a loss that is at most chance ends there."""
+    if found is None:
+        return "–"
+    ends = [None if found[end] is None else min(10 ** found[end], 1.0) for end in ("low", "high")]
+    return amount(Estimate(10 ** found["mean"], *ends, found["count"]), digits=2)
