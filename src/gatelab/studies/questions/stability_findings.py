@@ -59,7 +59,7 @@ def judged(table: pd.DataFrame) -> pd.DataFrame:
 
     ``share``: loss at the end in shares of chance; ``fallen``: its logarithm; ``diverged``: 0 or 1; ``reached``: the
     first step at which it had learned, or NaN; ``tested``: the test loss, as ``fallen``; ``clip``: the limit or "none".
-    """  # noqa: E501
+    """
     losses = [_filled(curve["loss"]) / chance for curve, chance in zip(table["curve"], table["chance"], strict=True)]
     ends = [np.inf if stopped == "not finite" else float(np.median(loss[-_LAST:]))
             for loss, stopped in zip(losses, table["stopped"], strict=True)]  # fmt: skip
