@@ -597,7 +597,7 @@ axes[0].set(title="Squared error over that of predicting 0", xlabel="epoch", yla
 axes[0].legend(fontsize=8)
 axes[1].plot(days[-len(new_y) :], np.cumsum(saved), color=COLOUR["lstm"], linewidth=1.2)
 axes[1].axhline(0, color=COLOUR["grey"], linestyle=(0, (6, 2.5)))
-axes[1].set(title="What the LSTM saved, added up over the test days", ylabel="squared units")
+axes[1].set(title="Saved by the LSTM, added up over days", ylabel="squared units")
 dated(axes[1])
 plt.show()
 best, worst = np.sort(saved)[-10:].sum(), np.sort(saved)[:10].sum()

@@ -35,8 +35,8 @@ class LargeScale(Experiment):
         "variance 1, drawn without end. A network of 32 units reads u and is to say the means; what is scored is the "
         "share of their variance that it misses on another part of the series.",
         f"Windows: truncated backpropagation with carried state. Every update reads {_ROWS:,} rows, whatever the "
-        "window: the shorter it is, the more streams are read side by side. So all windows have the same data, the same number "  # noqa: E501
-        "of updates and the same arithmetic, and differ in how far the gradient reaches. Adam, one rate for all, "
+        "window: the shorter it is, the more streams are read side by side. So all windows have the same data, the "
+        "same number of updates and the same arithmetic, and differ in how far the gradient reaches. Adam, one rate for all, "
         "gradients clipped to the norm 1. The bias of a gradient is its distance from the gradient of full "
         "backpropagation over the same stretch, relative to that one's length.",
         "Memory: the peak of resident memory over what was there before, in a process that has done nothing else, read "
@@ -47,8 +47,8 @@ class LargeScale(Experiment):
         "Precision: a pass of training (50 steps, 32 sequences, 64 inputs) under autocast to bfloat16 beside the same "
         "in float32, by turns, one thread; gatelab's layers and torch's. The median over rounds is given.",
         "Processes: the adding problem over 100 steps under torchrun with gloo, one thread each, one batch of 64 "
-        "shared, and a batch of 64 for each. Efficiency: the time of one process over that of N, divided by N where the work "  # noqa: E501
-        "was shared. Times of this kind want a machine with nothing beside it.",
+        "shared, and a batch of 64 for each. Efficiency: the time of one process over that of N, divided by N where "
+        "the work was shared. Times of this kind want a machine with nothing beside it.",
     )
     seconds: ClassVar = {"quick": 60.0, "standard": 1500.0, "full": 20000.0}
     measured_by = staticmethod(measure)
@@ -118,8 +118,8 @@ class LargeScale(Experiment):
 
 
 _ENTRIES = ("hidden_size", "window", "windows", "updates", "rows", "stretch", "streams", "lengths", "readings",
-            "learning_rate", "task", "source", "layer_norm", "batch_norm", "batch_size", "epochs", "schedule", "patience",  # noqa: E501
-            "device", "sizes", "rounds", "processes")  # fmt: skip
+            "learning_rate", "task", "source", "layer_norm", "batch_norm", "batch_size", "epochs", "schedule",
+            "patience", "device", "sizes", "rounds", "processes")  # fmt: skip
 
 
 def _condition(part: str, cell: str, **own: Any) -> dict[str, Any]:

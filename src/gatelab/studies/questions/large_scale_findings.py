@@ -20,11 +20,7 @@ _NORMS = ("none", "layer norm", "batch norm")
 
 def summarise(table: pd.DataFrame) -> dict[str, Any]:
     """Findings of every part that has a finished trial."""
-    found = {}
-    for part, say in _PARTS.items():
-        if len(rows := table[table["part"] == part]):
-            found[part] = say(rows)
-    return found
+    return {part: say(rows) for part, say in _PARTS.items() if len(rows := table[table["part"] == part])}
 
 
 # ---- truncated backpropagation -----------------------------------------------------------------------------------
@@ -32,11 +28,11 @@ def summarise(table: pd.DataFrame) -> dict[str, Any]:
 
 def _learned(rows: pd.DataFrame) -> dict[str, Any]:
     """The share missed by cell, window and time constant, and for each cell the least window that learned it."""
-    shares = []
-    for (cell, window), same in rows.groupby(["cell", "window"], sort=False):
+    shares: list[dict[str, Any]] = []
+    for (cell, window), same in rows.astype({"window": int}).groupby(["cell", "window"], sort=False):
         for time in TIMES:
             if missed := described(values(same, f"unexplained.{time}")):
-                shares.append({"cell": cell, "window": int(window), "time": time, **missed})
+                shares.append({"cell": cell, "window": window, "time": time, **missed})
     return {
         "updates": int(rows["updates"].iloc[0]),
         "shares": shares,
@@ -138,11 +134,12 @@ def _norm(rows: pd.DataFrame) -> dict[str, Any]:
     """Accuracy, speed of learning and time by cell and normalisation; differences between normalisations, by seed."""
     rows = rows.assign(norm=[_NORMS[bool(layer) + 2 * bool(batch)]
                              for layer, batch in zip(rows["layer_norm"], rows["batch_norm"], strict=True)])  # fmt: skip
-    found, gaps = [], []
+    found: list[dict[str, Any]] = []
+    gaps: list[dict[str, Any]] = []
     for cell, of_cell in rows.groupby("cell", sort=False):
         by_norm = {str(norm): same for norm, same in of_cell.groupby("norm", sort=False)}
         for norm, same in by_norm.items():
-            curves = np.array([_filled(curve) for curve in same["validation_loss"]], dtype=float)  # (S, epochs)
+            curves = np.array(list(same["validation_loss"]), dtype=float)  # (S, epochs)
             found.append({
                 "cell": cell, "norm": norm, "learning_rate": float(same["learning_rate"].iloc[0]),
                 "accuracy": described(values(same, "test.accuracy")),
@@ -152,10 +149,6 @@ def _norm(rows: pd.DataFrame) -> dict[str, Any]:
         compared = pairwise({norm: values(same, "test.accuracy") for norm, same in by_norm.items()})
         gaps += [{"cell": cell, **asdict(gap), "found": gap.found} for gap in compared]
     return {"conditions": found, "differences": gaps}
-
-
-def _filled(curve: Sequence[float | None]) -> list[float]:
-    return [np.nan if value is None else value for value in curve]
 
 
 _PARTS: Mapping[str, Callable[[pd.DataFrame], dict[str, Any]]] = {

@@ -32,7 +32,8 @@ Rows = Sequence[Mapping[str, Any]]
 
 def verdict(findings: Mapping[str, Any]) -> list[str]:
     """Part by part, as far as there is something to say."""
-    return [sentence for part, say in _SAYS.items() if part in findings for sentence in say(findings[part])]
+    said = [sentence for part, say in _SAYS.items() if part in findings for sentence in say(findings[part])]
+    return said or ["Not one part of the study has a finding."]
 
 
 def _said_of_windows(found: Mapping[str, Any]) -> list[str]:
@@ -116,8 +117,8 @@ def _said_of_precision(found: Mapping[str, Any]) -> list[str]:
         errors = [each["gradient_error"] for each in rows if each["gradient_error"] is not None]
         said.append(
             f"bfloat16 under autocast {verb} on this {device} (instructions for it: {instructions}): it takes "
-            f"{number(min(times), 2)} to {number(max(times), 2)} times as long as float32, and moves the gradient by up "  # noqa: E501
-            f"to {number(100 * max(errors, default=0.0), 2)} %"
+            f"{number(min(times), 2)} to {number(max(times), 2)} times as long as float32, and moves the gradient by "
+            f"up to {number(100 * max(errors, default=0.0), 2)} %"
         )
     return [f"Precision: {'; '.join(said)}."]
 
@@ -166,8 +167,8 @@ def _windows_figure(found: Mapping[str, Any]) -> Figure:
         limit = plots.Line("memory of one window", [int(w) for w in reach], list(reach.values()), style="dashed")
         parts.append(plots.Panel([*lines, limit], f"Time constant {time}", "window, steps", _MISSED, log_x=True))
     text = (
-        f"After {found['updates']:,} updates; mean with 95 % t-interval over seeds. Dashed: what a perfect memory of the "  # noqa: E501
-        "last window alone would miss. Below it, what was learned reaches farther than any gradient did."
+        f"After {found['updates']:,} updates; mean with 95 % t-interval over seeds. Dashed: what a perfect memory of "
+        "the last window alone would miss. Below it, what was learned reaches farther than any gradient did."
     )
     return Figure(plots.panels(parts, 3), text, "Share of variance missed against the window, by time constant")
 
@@ -188,8 +189,8 @@ def _bias_figure(found: Mapping[str, Any]) -> Figure:
                  for cell in dict.fromkeys(row["cell"] for row in rows)]  # fmt: skip
         parts.append(plots.Panel(lines, title, "window, steps", "relative error", log_x=True, log_y=True))
     text = (
-        f"Distance of the truncated gradient from that of full backpropagation over {found['stretch']:,} steps, relative "  # noqa: E501
-        "to its length; median over seeds with 95 % bootstrap interval."
+        f"Distance of the truncated gradient from that of full backpropagation over {found['stretch']:,} steps, "
+        "relative to its length; median over seeds with 95 % bootstrap interval."
     )
     return Figure(plots.panels(parts), text, "Relative error of the truncated gradient against the window")
 
@@ -202,8 +203,8 @@ def _cost_figure(found: Mapping[str, Any]) -> Figure:
         for name, title, unit in (("added_mb", "Memory", "MB"), ("step_us", "Time of a step", "µs"))
     ]  # fmt: skip
     text = (
-        f"One pass of training over {found['stretch']:,} steps of {found['streams']} streams; the longest window is the "  # noqa: E501
-        "whole sequence, which is full backpropagation."
+        f"One pass of training over {found['stretch']:,} steps of {found['streams']} streams; the longest window is "
+        "the whole sequence, which is full backpropagation."
     )
     return Figure(plots.panels(parts), text, "Memory and time of a step against the window")
 

@@ -178,7 +178,7 @@ def precision(trial: Trial, folder: Path, beat: Beat) -> dict[str, Any]:
 def _precision(cell: str, H: int, rounds: int, device: torch.device, beat: Beat) -> list[dict[str, Any]]:
     torch.manual_seed(0)
     x = torch.randn(50, 32, 64, device=device)  # (T, B, I)
-    layers = {"gatelab": recurrent(ModelConfig(cell, hidden_size=H), 64).to(device)}
+    layers: dict[str, nn.Module] = {"gatelab": recurrent(ModelConfig(cell, hidden_size=H), 64).to(device)}
     if cell in _TORCH:
         layers["torch"] = _TORCH[cell](64, H).to(device)
         layers["torch"].load_state_dict(layers["gatelab"].state_dict())
