@@ -31,10 +31,13 @@ def test_table_verdict_report_then_json_then_the_list(capsys):
     assert "trials, 1 at a time" in shown.err
     assert "gatelab study slopes" in Path("runs/study-slopes/report.html").read_text()
 
-    assert main([*words, "--seeds", "2,1", "--json"]) == 0  # nothing is left to do
+    assert main([*words, "--seeds", "2,1", "--json", "--write", "docs/slopes.md"]) == 0  # nothing is left to do
     results = json.loads(capsys.readouterr().out)
     assert results["seeds"] == [2, 1]
     assert set(results["findings"]["losses"]) == {"rnn", "gru"}
+
+    assert results["headline"] in Path("docs/slopes.md").read_text()
+    assert Path("docs/slopes/1-losses.svg").read_text().startswith("<svg ")
 
     assert main(["study", "list"]) == 0
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("slopes"))

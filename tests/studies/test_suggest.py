@@ -68,7 +68,7 @@ def test_examples_and_parameters_are_those_of_the_task(by_examples):
     options = {"horizon": 3, "lookback": 8, "calendar": False, "normalise": "last"}
     task = Forecasting.open(series(400), ForecastingConfig(**options))
     found = suggest(series(400), cell="lstm", **options)
-    assert found.examples == len(task.windows.origins["train"])
+    assert found.examples == len(task.windows.origins["train"])  # all of them, in a series this short
     for choice in found.choices:
         built = task.build(ModelConfig(cell="lstm", hidden_size=choice.hidden_size))
         assert choice.parameters == parameter_count(built)

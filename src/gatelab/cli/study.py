@@ -35,6 +35,8 @@ class Options:
     """Folder of the study; none: runs/study-NAME. What is in it already is not run again."""
     retry: bool = False
     """Run trials once more that failed or hung before."""
+    write: str | None = None
+    """Also write the report as Markdown to this file, such as docs/claims.md, with its pictures in a folder beside."""
     json: bool = False
     """Print the results as JSON, and nothing else, to stdout."""
 
@@ -73,11 +75,14 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _study(name: str, options: Options, command: str) -> int:
+    from gatelab.report import save_markdown
     from gatelab.studies.answer import study
 
-    values = {key: value for key, value in vars(options).items() if key not in ("json", "seeds")}
+    values = {key: value for key, value in vars(options).items() if key not in ("json", "seeds", "write")}
     seeds = options.seeds[0] if options.seeds and len(options.seeds) == 1 else options.seeds
     answer = study(name, seeds=seeds, **values, quiet=False, command=command)
+    if options.write:
+        save_markdown(answer.page, options.write)
     say_json(dict(answer.results)) if options.json else answer.show(out)
     if not answer.findings:
         failed = answer.results["failed"]

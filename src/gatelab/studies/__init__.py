@@ -9,15 +9,17 @@ from typing import Any
 from gatelab.core.registry import Registry
 
 _QUESTIONS = {
-    "comparison": "gatelab.studies.questions.comparison:Comparison",
     "adding": "gatelab.studies.questions.adding:Adding",
+    "claims": "gatelab.studies.questions.claims:Claims",
     "copy-memory": "gatelab.studies.questions.copy_memory:CopyMemory",
+    "comparison": "gatelab.studies.questions.comparison:Comparison",
     "depth": "gatelab.studies.questions.depth:Depth",
     "digits": "gatelab.studies.questions.digits:Digits",
     "gradients": "gatelab.studies.questions.gradients:Gradients",
     "hidden-size": "gatelab.studies.questions.hidden_size:HiddenSize",
     "length": "gatelab.studies.questions.length:Length",
     "music": "gatelab.studies.questions.music:Music",
+    "stability": "gatelab.studies.questions.stability:Stability",
 }
 QUESTIONS = Registry("study", _QUESTIONS)
 """What ``gatelab study`` answers."""

@@ -16,13 +16,14 @@ from rich.text import Text
 from gatelab.core.config import require
 from gatelab.core.errors import GatelabError, RunError
 from gatelab.core.files import read_json
-from gatelab.report.page import Figure, Table
+from gatelab.report.page import Figure, Page, Table
 from gatelab.report.text import clean, number
 from gatelab.studies import QUESTIONS
 from gatelab.studies.experiment import Experiment
 from gatelab.studies.progress import Progress
 from gatelab.studies.runner import Runner
 from gatelab.studies.study import conduct
+from gatelab.studies.trials import Store
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ class Answer:
     def tables(self) -> dict[str, Table]:
         """Tables by name."""
         return self.study.tables(self.findings) if self.findings else {}
+
+    @property
+    def page(self) -> Page:
+        """The report as ``report.save`` and ``report.save_markdown`` take it."""
+        return self.study.page(self.results, {}, Store(self.folder))
 
     @property
     def report(self) -> Path:

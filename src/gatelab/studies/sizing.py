@@ -31,7 +31,7 @@ class Curve:
 
     series: str
     examples: int
-    """Windows to learn from."""
+    """Windows in an epoch."""
     regrets: Mapping[int, float]
     """By hidden size: 0 for the best, 0.02 for an error 2 % above it."""
 

@@ -14,13 +14,13 @@ from typing import Any
 from gatelab.cells.cell import CELLS
 from gatelab.core.config import ModelConfig, from_options
 from gatelab.core.files import read_json
+from gatelab.core.task import Task
 from gatelab.report.text import number
 from gatelab.studies.budgets import Sizes
 from gatelab.studies.sizing import EXAMPLES, Rule
 from gatelab.studies.statistics import Estimate
 from gatelab.studies.verdict import amount, called, listed
-from gatelab.tasks.forecasting.config import ForecastingConfig
-from gatelab.tasks.forecasting.task import Forecasting
+from gatelab.tasks import TASKS
 
 KEPT = Path(__file__).with_name("hidden_size_rule.json")
 
@@ -45,7 +45,7 @@ class Suggestion:
     hidden_size: int
     cell: str
     examples: int
-    """Windows to learn from."""
+    """Windows in an epoch."""
     why: Sequence[str]
     rests_on: str
     worth: str
@@ -66,22 +66,23 @@ class Suggestion:
         return "\n".join([f"hidden size {self.hidden_size}", "", *self.why, self.worth, self.rests_on])
 
 
-def suggest(source: Any, *, cell: str = "gru", config: ForecastingConfig | None = None, **options: Any) -> Suggestion:
+def suggest(source: Any, *, cell: str = "gru", config: Any = None, **options: Any) -> Suggestion:
     """A hidden size for forecasting ``source`` with one layer; nothing is trained.
 
     Args:
         source: file, data set name or table.
         cell: whose parameters are counted; the rule is the same for all.
-        config: what to forecast; or give its settings as ``options``, such as ``target="y"``.
+        config: a ``ForecastingConfig``; or give its settings as ``options``, such as ``target="y"``.
 
     Raises:
         InputError: an option that cannot be used, or no such cell.
         DataError: data that cannot be used.
     """
     CELLS.check(cell)
-    task = Forecasting.open(source, config if config is not None else from_options(ForecastingConfig, options))
+    kind = TASKS["forecasting"]
+    task = kind.open(source, config if config is not None else from_options(kind.Config, options))
     kept = read_json(KEPT)
-    rule = Rule(**{**kept["rule"], "sizes": tuple(kept["rule"]["sizes"])})
+    rule = Rule(kept["rule"]["size"], kept["rule"]["exponent"], tuple(kept["rule"]["sizes"]))
     examples = count_examples(task)
     units = rule.units(examples)
     choices = _choices(task, cell, kept, units)
@@ -100,12 +101,12 @@ def suggest(source: Any, *, cell: str = "gru", config: ForecastingConfig | None 
     )
 
 
-def count_examples(task: Forecasting) -> int:
-    """What a series has to learn from: windows of its training part."""
-    return len(task.windows.origins["train"])
+def count_examples(task: Task) -> int:
+    """What there is to learn from: sequences that an epoch goes through; of long series these are a sample."""
+    return task.count("train", 1)
 
 
-def _choices(task: Forecasting, cell: str, kept: Mapping[str, Any], units: int) -> list[Choice]:
+def _choices(task: Task, cell: str, kept: Mapping[str, Any], units: int) -> list[Choice]:
     sizes = Sizes(task)
     unit = kept["sizes"][str(units)]["time"]
     return [

@@ -50,7 +50,7 @@ _CHORALES, _WEATHER = (
     Data("forecasting", "seattle_weather", 15, 32, 10_000),
 )
 _TRAFFIC = Data("forecasting", "traffic_pems", 29, 32, 10_000)
-_QUICK = {"weather": _WEATHER._replace(epochs=3)}
+_QUICK = {"sea": Data("forecasting", "elnino_monthly", 4, 32, 10_000)}
 _STANDARD = {"chorales": _CHORALES, "weather": _WEATHER}
 _FULL = {"chorales": _CHORALES._replace(epochs=100), "weather": _WEATHER._replace(epochs=60), "traffic": _TRAFFIC}
 
@@ -109,7 +109,8 @@ class Depth(Experiment):
     question = "Do more layers help a recurrent network, what do they cost, and what helps deep ones?"
     protocol = (
         "Data: JSB chorales (the next step of 88 keys, NLL), Seattle's weather (7 days of a daily series, MAE), at "
-        "full size also traffic on one motorway lane. Small sets on purpose: on these, overfitting can be seen.",
+        "full size also traffic on one motorway lane; at quick size the temperature of the sea off Peru alone. Small "
+        "sets on purpose: on these, overfitting can be seen.",
         "At equal width all layers have the same hidden size, so that more layers are also more parameters; at equal "
         "parameters the hidden size is solved for. Torch's start; Adam with a cosine schedule and clipping at 1, a "
         "given number of epochs without early stopping, the weights of the epoch with the best validation loss. The "

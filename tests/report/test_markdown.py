@@ -1,0 +1,56 @@
+"""The page as Markdown: read again by a Markdown reader, nothing lost and nothing taken for markup."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from gatelab.report import Code, Figure, Page, Section, Table, save_markdown
+from gatelab.report.markdown import markdown
+from gatelab.report.plots import Line, line_chart
+
+PLOT = line_chart([Line("gru", None, [1, 2, 3], [0, 1, 2], [2, 3, 4])])
+TABLE = Table(["cell", "a | b"], [["lstm_x", "1 * 2"], ["<b>", 3.14159265]], "Less is better.", marked=[1])
+PAGE = Page(
+    "Which?",
+    "This one.",
+    [("seeds", "5")],
+    [Section("The data.", ["# no heading\n- no list", TABLE, Code("gatelab study x")]),
+     Section("The data.", [Figure(PLOT, "A caption.", "A picture")]),
+     Section("Σ", [Figure(PLOT)])],
+    "Made by us.",
+    "In detail.",
+)  # fmt: skip
+
+
+def test_the_text_line_by_line():
+    text, pictures = markdown(PAGE, "page")
+    assert text.splitlines() == [
+        "# Which?", "", "**This one.**", "", "In detail.", "", "seeds: 5", "",
+        "## The data.", "", "\\# no heading - no list", "",
+        "| cell | a \\| b |", "| --- | --- |", "| lstm_x | 1 \\* 2 |", "| **\\<b>** | **3.142** |", "",
+        "*Less is better.*", "", "```", "gatelab study x", "```", "",
+        "## The data.", "", "![A picture](page/1-the-data.svg)", "", "*A caption.*", "",
+        "## Σ", "", "![](page/2-picture.svg)", "",
+        "Made by us.",
+    ]  # fmt: skip
+    assert list(pictures) == ["1-the-data.svg", "2-picture.svg"]
+
+
+def test_a_reader_of_markdown_finds_the_same_table_and_pictures():
+    reader = pytest.importorskip("markdown_it").MarkdownIt("commonmark").enable("table")
+    text, _ = markdown(PAGE, "page")
+    html = ElementTree.fromstring(f"<page>{reader.render(text)}</page>")
+    assert [heading.text for heading in html.iter("h2")] == ["The data.", "The data.", "Σ"]
+    assert [["".join(cell.itertext()) for cell in row] for row in html.iter("tr")] == [
+        ["cell", "a | b"], ["lstm_x", "1 * 2"], ["<b>", "3.142"],
+    ]  # fmt: skip
+    assert [picture.get("src") for picture in html.iter("img")] == ["page/1-the-data.svg", "page/2-picture.svg"]
+    assert not list(html.iter("ul"))
+
+
+def test_pictures_lie_beside_the_text_and_stand_alone(tmp_path):
+    save_markdown(PAGE, tmp_path / "docs" / "page.md")
+    assert "(page/1-the-data.svg)" in Path(tmp_path / "docs" / "page.md").read_text()
+    root = ElementTree.parse(tmp_path / "docs" / "page" / "1-the-data.svg").getroot()
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
