@@ -27,8 +27,8 @@ _ETTH1 = {"task": "forecasting", "source": "etth1", "target": "OT", "horizon": 2
 _EPOCH = 200  # optimizer steps between two looks at the validation part
 _LENGTHS: Mapping[str, Mapping[str, Sequence[int]]] = {
     "quick": {"recall": (5, 20), "adding": (10,)},
-    "standard": {"recall": (10, 30, 100, 300, 1000), "adding": (50, 100, 200, 400, 1000), "copy": (10, 30, 100, 300),
-                 "etth1": (24, 72, 168, 336, 720)},
+    "standard": {"recall": (10, 100, 300, 1000), "adding": (50, 200, 1000), "copy": (10, 30, 100),
+                 "etth1": (24, 96, 336)},
     "full": {"recall": (10, 30, 100, 300, 1000, 3000), "adding": (50, 100, 200, 400, 600, 1000),
              "copy": (10, 30, 100, 300, 1000), "etth1": (24, 72, 168, 336, 720)},
 }  # fmt: skip
