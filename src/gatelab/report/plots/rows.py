@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from gatelab.core.errors import InputError
 from gatelab.report.palette import Style, light, styles, well_known
@@ -25,6 +26,8 @@ def interval_chart(
     title: str = "",
     xlabel: str = "",
     reference: tuple[float, str] | None = None,
+    looks: Sequence[Style] | None = None,
+    ratios: bool = False,
 ) -> str:
     """Means with their intervals and the single values behind them, one row each, as SVG.
 
@@ -34,16 +37,18 @@ def interval_chart(
         title: of the plot.
         xlabel: what is measured, with its unit.
         reference: a value to draw a line at, and its name.
+        looks: a style for each row; none: that of its label.
+        ratios: whether values are ratios: half lies as far from 1 as twice does, and what is not above 0 is a gap.
 
     Raises:
         InputError: no row with a finite centre, or a row of another shape.
     """
-    checked = [_interval(row) for row in rows]
+    checked = [_interval(row, ratios) for row in rows]
     _require_finite([centre for _, centre, _, _ in checked])
-    chosen = styles([name for name, *_ in checked])
+    chosen = looks or styles([name for name, *_ in checked])
 
     def draw(canvas: Canvas) -> Figure:
-        figure, axes = _rows(canvas, checked, title, xlabel, reference)
+        figure, axes = _rows(canvas, checked, title, xlabel, reference, ratios)
         for at, ((_, centre, ends, points), style) in enumerate(zip(checked, chosen, strict=True)):
             _draw_interval(axes, at, centre, ends, points, style)
         return figure
@@ -92,16 +97,16 @@ _Row = tuple[str, float, np.ndarray | None, np.ndarray]
 """Name, centre, ends ``(2,)`` of the interval, single values ``(S,)``."""
 
 
-def _interval(row: tuple) -> _Row:
+def _interval(row: tuple, positive: bool = False) -> _Row:
     if len(row) != 5:
         raise InputError("a row does not fit the plot", expected="label, centre, low, high, points", got=row)
     name, centre, low, high, points = row
     name = one_line(name)
-    single = reduction.values([] if points is None else points, f"the points of {name!r}")  # (S,)
-    middle = reduction.values([np.nan if centre is None else centre], f"the centre of {name!r}")[0]
+    single = reduction.values([] if points is None else points, f"the points of {name!r}", positive)  # (S,)
+    middle = reduction.values([np.nan if centre is None else centre], f"the centre of {name!r}", positive)[0]
     ends = None
     if low is not None and high is not None:
-        ends = reduction.values([low, high], f"the interval of {name!r}")  # (2,)
+        ends = reduction.values([low, high], f"the interval of {name!r}", positive)  # (2,)
     return name, float(middle), ends if ends is not None and np.isfinite(ends).all() else None, single
 
 
@@ -111,7 +116,12 @@ def _require_finite(values: list[float]) -> None:
 
 
 def _rows(
-    canvas: Canvas, rows: Sequence[_Row], title: str, xlabel: str, reference: tuple[float, str] | None
+    canvas: Canvas,
+    rows: Sequence[_Row],
+    title: str,
+    xlabel: str,
+    reference: tuple[float, str] | None,
+    ratios: bool = False,
 ) -> tuple[Figure, Axes]:
     """Axes with a line for each row, its name on the left and its value on the right; on a phone both above it."""
     names = [_wrapped(name, 36 if canvas.narrow else 30) for name, *_ in rows]
@@ -121,7 +131,10 @@ def _rows(
     axes = figure.add_subplot()
     axes.grid(axis="y", visible=False)
     axes.grid(axis="x", visible=True)
-    axes.xaxis.set_major_locator(MaxNLocator(4 if canvas.narrow else 7))
+    if ratios:
+        _ratio_axis(axes, rows)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(4 if canvas.narrow else 7))
     axes.margins(x=0.03)
     title_figure(figure, canvas, title)
     title_axes(axes, canvas, xlabel=xlabel, share=1 if canvas.narrow else 2)
@@ -132,16 +145,31 @@ def _rows(
             _beside(axes, at, 0, (2, 8), name, "left", "ink")
         _beside(axes, at, 1, (0, 8) if canvas.narrow else (10, 0), text, "right" if canvas.narrow else "left", "muted")
     if reference is not None:
-        _draw_reference(axes, *reference, _middle(rows))
+        _draw_reference(axes, *reference, _middle(rows, ratios))
     return figure, axes
 
 
-def _middle(rows: Sequence[_Row]) -> float:
+def _ratio_axis(axes: Axes, rows: Sequence[_Row]) -> None:
+    """A logarithmic axis with ticks that people read as ratios: 0.8, 1, 1.2; over a wide range 0.1, 0.5, 1, 2, 10."""
+    everything = _everything(rows)
+    spread = np.nanmax(everything) / np.nanmin(everything)
+    axes.set_xscale("log")
+    steps: Any = MaxNLocator(5) if spread < 3 else LogLocator(subs=(1, 2, 5) if spread < 100 else (1,), numticks=8)
+    axes.xaxis.set_major_locator(steps)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda value, _: number(value, 3))
+
+
+def _everything(rows: Sequence[_Row]) -> np.ndarray:
+    """All numbers of the rows: ``(N,)``."""
+    return np.concatenate([[centre, *(ends if ends is not None else ()), *points] for _, centre, ends, points in rows])
+
+
+def _middle(rows: Sequence[_Row], ratios: bool) -> float:
     """The middle of the x axis."""
-    everything = np.concatenate(
-        [[centre, *(ends if ends is not None else ()), *points] for _, centre, ends, points in rows]
-    )
-    return float(np.nanmin(everything) + np.nanmax(everything)) / 2
+    everything = _everything(rows)
+    low, high = float(np.nanmin(everything)), float(np.nanmax(everything))
+    return math.sqrt(low * high) if ratios else (low + high) / 2
 
 
 def _wrapped(name: str, characters: int) -> str:

@@ -6,22 +6,22 @@ Greff et al. 2017 (arXiv:1503.04069), who measured some of them, found no winner
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
 
-from gatelab.core.errors import GatelabError
 from gatelab.report.page import Figure, Page, Table
 from gatelab.studies.experiment import Condition, Experiment, Findings
 from gatelab.studies.questions import claims_page
-from gatelab.studies.questions.claims_evidence import Run, run_of
-from gatelab.studies.questions.claims_table import CLAIMS, judged
+from gatelab.studies.questions.claims_judge import judged
+from gatelab.studies.questions.claims_runs import Run, beside, run_of, settled
+from gatelab.studies.questions.claims_table import CLAIMS
 from gatelab.studies.questions.claims_trials import measure
 from gatelab.studies.study import Records
-from gatelab.studies.trials import Record, Store
+from gatelab.studies.trials import Store
 from gatelab.studies.verdict import called
 
 _RECALL = {"task": "problem", "source": "recall", "batch_size": 32, "held_out": 500, "patience": None}
@@ -39,18 +39,21 @@ class Claims(Experiment):
     name = "claims"
     question = "Which of the things that courses state about LSTM and GRU hold when they are measured?"
     protocol = (
-        "Each statement is tested in several settings, each with the same seeds on both sides. An effect is a mean over "  # noqa: E501
-        "seeds with its t-interval, paired by seed; of ratios, of their logarithms. A setting speaks for a statement or "  # noqa: E501
-        "against it where a two-sided t-test finds an effect at 5 %, corrected by Holm's method for the number of its "
-        "settings. Supported: every setting speaks for it. Depends: some do. Refuted: none does, and one speaks "
-        "against it.",
+        "Each statement is tested in several settings, each with the same seeds on both sides. An effect is a "
+        "difference by seed, of ratios that of their logarithms. Settings that agree in what matters are gathered in a "
+        "row: the mean over its settings of the mean over seeds, with a t-interval whose error is that of chance in "
+        "training, each setting having its own (Welch 1947). A row speaks for a statement or against it where a "
+        "two-sided t-test finds an effect at 5 %, corrected by Holm's method for the number of rows.",
+        "Supported: found in some row, the opposite in none, and the t-interval of the mean over all settings lies on "
+        "the same side. Depends: found in some row, but the opposite in another, or not surely over all. Refuted: "
+        "found in no row, and the opposite in some.",
         "Data: recall (a bit, T steps of noise, then the bit is asked for), adding (two marked numbers among T), "
         "scikit-learn's digits by row or by pixel, and traffic_pems (flow at a detector, 12 values in, 1 out, no linear "  # noqa: E501
         "path beside the network). Torch's start where nothing else is said, one layer, Adam with a cosine schedule, "
         "clipping at 1. Where both cells have as many parameters, each chooses its learning rate with seed 0 on the "
         "validation part; sizes, depths and clipping are compared at one learning rate.",
-        "Trials of other studies that lie beside this one count as further settings, as far as they test the same: "
-        "their name stands behind the setting. They keep their own protocols.",
+        "Trials of other studies that lie beside this one count as further settings, as far as they test the same. "
+        "They keep their own protocols.",
         "Times are those of one machine, under whatever else it did; layers take turns, so that both are slowed alike.",
     )
     seconds: ClassVar = {"quick": 60.0, "standard": 2000.0, "full": 30000.0}
@@ -87,7 +90,7 @@ class Claims(Experiment):
     def _memory(self) -> Iterator[Condition]:
         drawn = {**_RECALL, "examples": 32 * _EPOCH, "epochs": self.pick(3, 10, 20)}
         starts = self.pick(["torch"], *[["torch", "torch+forget_bias:3"]] * 2)
-        for length in self.pick([10, 30], [20, 50, 100, 200], [20, 50, 100, 200, 400, 800]):
+        for length in self.pick([10, 30], [30, 100], [30, 100, 200, 400, 800]):
             for start in starts:
                 for cell in ("lstm", "gru"):
                     yield _condition(
@@ -98,10 +101,10 @@ class Claims(Experiment):
         names = self.pick(["digits by row"], *[["digits by row", "traffic"]] * 2)
         for data, settings in ((name, self._data()[name]) for name in names):
             for cell in ("lstm", "gru"):
-                for size in self.pick([4, 16], [4, 8, 16, 32, 64], [2, 4, 8, 16, 32, 64, 128]):
+                for size in self.pick([8, 32], [2, 8, 32, 128], [2, 4, 8, 16, 32, 64, 128]):
                     yield _condition(data, settings, cell, hidden_size=size)
                 for depth in self.pick([2], [2, 4], [2, 4, 8]):
-                    yield _condition(data, settings, cell, hidden_size=16, num_layers=depth)
+                    yield _condition(data, settings, cell, num_layers=depth)
 
     def _clipping(self) -> Iterator[Condition]:
         by = self.pick("row", "pixel", "pixel")
@@ -113,7 +116,7 @@ class Claims(Experiment):
                                      learning_rate=rate)  # fmt: skip
 
     def _gradients(self) -> Iterator[Condition]:
-        settings = {**_RECALL, "length": self.pick(20, 50, 100)}
+        settings = {**_RECALL, "length": self.pick(20, 100, 200)}
         starts = ["torch", "orthogonal", "glorot", "small_normal:0.3", "torch+forget_bias:3"]
         for start in self.pick(starts[:1], starts, starts):
             for cell in ("rnn", "lstm", "gru"):
@@ -137,18 +140,23 @@ class Claims(Experiment):
     # ---- what it says --------------------------------------------------------------------------------------------
 
     def results(self, records: Records, store: Store) -> dict[str, Any]:
-        """As every question, with the trials of the studies beside this one."""
-        return super().results({**beside(store), **records}, store)
+        """As every question, with the trials of the studies beside this one among the findings."""
+        others = beside(store, dict.fromkeys(name for claim in CLAIMS for name in claim.studies))
+        results = super().results({**others, **records}, store)
+        if results["findings"]:
+            results["findings"]["studies"] = dict(Counter(each.configuration["study"] for each in others.values()))
+        return {**results, "trials": len(records), "seconds": sum(record.seconds for record in records.values())}
 
     def table(self, records: Records) -> pd.DataFrame:
         """A row for each finished trial that was not a try, with a ``Run`` of it."""
-        done = sorted((r for r in records.values() if r.ok and r.kind == "train"), key=lambda r: r.seed)
-        return pd.DataFrame({"run": [run_of(record, self.name) for record in done]})
+        others = {id: record for id, record in records.items() if "study" in record.configuration}
+        return pd.DataFrame({"run": [run_of(record) for record in (settled(self, records) | others).values()]})
 
     def findings(self, table: pd.DataFrame) -> dict[str, Any]:
-        """Each statement with the effect in every setting, and the verdict."""
+        """Each statement with its effects, and the verdict."""
         runs: list[Run] = list(table["run"])
-        return {"claims": [judged(claim, runs, self.name) for claim in CLAIMS]}
+        counted = {claim.name: [run for run in runs if run.study in (self.name, *claim.studies)] for claim in CLAIMS}
+        return {"claims": [judged(claim, claim.evidence(counted[claim.name])) for claim in CLAIMS]}
 
     def verdict(self, findings: Findings) -> Sequence[str]:
         """How many statements hold; then each."""
@@ -169,7 +177,9 @@ class Claims(Experiment):
             return page
         shown = {*self.figures(findings)}
         kept = [section for section in page.sections if section.title not in shown]
-        return replace(page, sections=[kept[0], *claims_page.sections(findings), *kept[1:]], details="")
+        others = [f"{count} of the study {name}" for name, count in findings.get("studies", {}).items()]
+        facts = [*page.facts, *([("trials of others", ", ".join(others))] if others else [])]
+        return replace(page, facts=facts, sections=[kept[0], *claims_page.sections(findings), *kept[1:]], details="")
 
 
 def _condition(data: str, settings: Mapping[str, Any], cell: str, **changed: Any) -> dict[str, Any]:
@@ -177,30 +187,3 @@ def _condition(data: str, settings: Mapping[str, Any], cell: str, **changed: Any
     usual = {"measured": "training", "library": "gatelab", "parameters": None, "hidden_size": 32, "num_layers": 1,
              "init": "torch", "optimizer": "adam", "clip_norm": 1.0, "learning_rate": 1e-2}  # fmt: skip
     return {"data": data, "settings": dict(settings), "cell": cell, **usual, **changed}
-
-
-def beside(store: Store | None) -> dict[str, Record]:
-    """What other studies found that lie in the same folder as this one: the trials of their last results."""
-    from gatelab.studies.answer import load  # it knows every question, this one too
-
-    found: dict[str, Record] = {}
-    for name in dict.fromkeys(name for claim in CLAIMS for name in claim.studies):
-        folder = store.folder.parent / f"study-{name}" if store else Path()
-        try:
-            answer = load(folder)
-        except GatelabError:  # not run here
-            continue
-        if answer.results["study"] == name and answer.results["version"] == answer.study.version:
-            records = finished(answer.study, Store(folder))
-            found |= {id: replace(record, configuration={**record.configuration, "study": name})
-                      for id, record in records.items() if record.kind == "train"}  # fmt: skip
-    return found
-
-
-def finished(study: Experiment, store: Store) -> dict[str, Record]:
-    """The trials of ``study`` that are on record as finished well."""
-    records: dict[str, Record] = {}
-    while found := {trial.id: record for trial in study.trials(records) if trial.id not in records
-                    and (record := store.find(trial.id)) is not None and record.ok}:  # fmt: skip
-        records |= found
-    return records

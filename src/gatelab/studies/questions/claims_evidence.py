@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -16,23 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from gatelab.studies.questions.claims_trials import flat
+from gatelab.studies.questions.claims_runs import Run, Setting
 from gatelab.studies.questions.comparison_findings import reachable_level, steps_to
 from gatelab.studies.questions.gradients_findings import decay
 from gatelab.studies.statistics import Values
-from gatelab.studies.trials import Record
-
-Setting = Mapping[str, Any]
-
-
-class Run(NamedTuple):
-    """One finished trial, of this study or of one beside it."""
-
-    study: str
-    seed: int
-    setting: Setting
-    """Its configuration, flat."""
-    measures: Mapping[str, Any]
 
 
 class Evidence(NamedTuple):
@@ -46,26 +35,18 @@ class Evidence(NamedTuple):
     """The same of the training loss, where that tells more."""
 
 
-_CHOSEN = ("learning_rate", "recurrent_dropout")
-"""What a condition may have chosen for itself: no part of a setting."""
-_TOLD = ("source", "by", "length", "lookback", "horizon", "parameters", "cell", "hidden_size", "num_layers", "init",
-         "optimizer", "clip_norm", "library")  # fmt: skip
+_TOLD = ("source", "by", "length", "lookback", "horizon", "parameters", "recurrent_dropout", "cell", "hidden_size",
+         "num_layers", "init", "optimizer", "rate", "clip_norm")  # fmt: skip
 """What is worth telling of a setting."""
-_ERRORS = ("MASE", "NLL", "MSE", "cross-entropy", "MAE", "RMSE")
-_MEMORYLESS = {"recall": np.log(2), "adding": 1 / 6}
-"""The error of who remembers nothing: cross-entropy of a coin, variance of a sum of two."""
-FORGETFUL = tuple(_MEMORYLESS)
+_ERRORS = ("MASE", "NLL", "MSE", "cross-entropy")
+"""What counts as the error, of each task that which training lessens, or stands in proportion to it."""
+_MEMORYLESS: Mapping[str, Callable[[Setting], float]] = {
+    "recall": lambda setting: math.log(2),
+    "adding": lambda setting: 1 / 6,
+    "copy": lambda setting: 10 * math.log(8) / (setting["length"] + 20),
+}
+"""The error of who remembers nothing: cross-entropy of a coin, variance of a sum of two, blanks and then any symbol."""
 GATED = ("lstm", "gru")
-
-
-def run_of(record: Record, own: str) -> Run:
-    """A record as a run; ``own`` is the name of this study."""
-    configuration = dict(record.configuration)
-    study = configuration.pop("study", own)
-    kept = {name: value for name, value in flat(configuration).items() if name != "series" and (value is not None or name == "clip_norm")}  # fmt: skip  # noqa: E501
-    if configuration.get("measured") == "layers":
-        kept["library"] = configuration["library"]
-    return Run(study, record.seed, kept, record.measures)
 
 
 # ---- sides of a comparison ---------------------------------------------------------------------------------------
@@ -98,14 +79,18 @@ class Group(NamedTuple):
 
 
 def grouped(runs: Iterable[Run], *free: str) -> list[Group]:
-    """Runs that share everything but what is ``free``, and what they chose for themselves."""
+    """Runs that share everything but what is ``free``."""
     groups: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
-        shared = {name: value for name, value in run.setting.items() if name not in (*free, *_CHOSEN)}
+        shared = {name: value for name, value in run.setting.items() if name not in free}
         groups[json.dumps([run.study, shared], sort_keys=True)].append(run)
-    return [Group(found[0].study, {name: found[0].setting[name] for name in _TOLD
-                                   if name in found[0].setting and name not in free}, found)
-            for found in groups.values()]  # fmt: skip
+    return [Group(found[0].study, _told(found[0].setting, free), found) for found in groups.values()]
+
+
+def _told(setting: Setting, free: Sequence[str]) -> Setting:
+    """What is worth telling of it; a start that is made for a length is the same start at every length."""
+    told = {name: setting[name] for name in _TOLD if name in setting and name not in free}
+    return {**told, "init": re.sub(r"chrono:\d+", "chrono", told["init"])} if "init" in told else told
 
 
 def sides(runs: Iterable[Run], factor: str, *free: str) -> list[Sides]:
@@ -125,9 +110,7 @@ def trained(runs: Iterable[Run]) -> list[Run]:
 
 
 def error(run: Run) -> float | None:
-    """The test error, by the metric that the run's task counts first; none where it is no training."""
-    if run.measures.get("error") is not None:
-        return float(run.measures["error"])
+    """The test error; none where the run is no training."""
     metrics = run.measures.get("test") or {}
     name = next((name for name in _ERRORS if metrics.get(name) is not None), None)
     return None if name is None or "profiles" in run.measures else float(metrics[name])
@@ -146,7 +129,7 @@ def cost(runs: Iterable[Run], quantity: str, over: str, under: str) -> list[Evid
     found: dict[str, Evidence] = {}
     for run in (run for run in runs if "equal" in run.measures):
         for by, costs in run.measures["equal"].items():
-            told = {"library": run.setting["library"], "hidden_size": run.setting["hidden_size"], "equal": by,
+            told = {"library": run.measures["library"], "hidden_size": run.setting["hidden_size"], "equal": by,
                     "of": quantity}  # fmt: skip
             evidence = found.setdefault(json.dumps(told), Evidence(run.study, told, {}))
             evidence.effects[run.seed] = float(np.log(costs[quantity][over] / costs[quantity][under]))  # type: ignore[index]
@@ -181,7 +164,7 @@ def _steps(run: Run, level: float) -> int:
 
 def memory(runs: Iterable[Run]) -> list[Evidence]:
     """The LSTM's skill less the GRU's: the share of the error of who remembers nothing that is taken away."""
-    drawn = [run for run in runs if run.setting.get("source") in FORGETFUL]
+    drawn = [run for run in runs if run.setting.get("source") in _MEMORYLESS]
     return [each for found in equal_parameters(drawn) for each in found.evidence("lstm", "gru", _more_skill)]
 
 
@@ -190,7 +173,7 @@ def _more_skill(a: Run, b: Run) -> float:
 
 
 def _skill(run: Run) -> float:
-    return max(0.0, 1 - (error(run) or 0.0) / _MEMORYLESS[run.setting["source"]])
+    return max(0.0, 1 - (error(run) or 0.0) / _MEMORYLESS[run.setting["source"]](run.setting))
 
 
 def errors(runs: Iterable[Run]) -> list[Evidence]:

@@ -2,42 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from gatelab.report import plots
 from gatelab.report.page import Figure, Section, Table
-from gatelab.report.text import number
+from gatelab.report.palette import Style
+from gatelab.studies.questions.claims_judge import Row
 from gatelab.studies.questions.claims_table import CLAIMS, Claim
 from gatelab.studies.questions.gradients_page import STARTS
 from gatelab.studies.statistics import Estimate
 from gatelab.studies.verdict import amount, called, listed
 
 Found = Mapping[str, Any]
-Settings = Sequence[Mapping[str, Any]]
 
 _FACTORS = {
     "source": "the data",
     "by": "what a step reads",
     "length": "the length",
     "lookback": "the window",
-    "horizon": "the horizon",
     "parameters": "the number of parameters",
+    "recurrent_dropout": "dropout",
     "cell": "the cell",
     "hidden_size": "the number of units",
     "num_layers": "the number of layers",
     "init": "the start",
     "optimizer": "the optimizer",
+    "rate": "whether the learning rate was chosen",
     "library": "the library",
     "equal": "what is equal, units or parameters",
     "of": "whether time or memory is meant",
     "when": "training",
 }
-_UNITS = {"num_layers": "layers", "hidden_size": "units", "parameters": "parameters"}
-_WORDS = {"milliseconds": "time", "megabytes": "memory", "sgd": "SGD", "adam": "Adam"}
-_VERDICTS = ("supported", "depends", "refuted", "no difference found", "not tested")
+_TEXTS = {
+    "by": "by {}",
+    "equal": "equal {}",
+    "length": "T = {}",
+    "rate": "rate {}",
+    "lookback": "{} steps",
+    "num_layers": "{} layers",
+    "hidden_size": "{} units",
+}
+_WORDS = {
+    "traffic_pems": "traffic",
+    "jsb_chorales": "chorales",
+    "nottingham_pianoroll": "folk tunes",
+    "beijing_pm25": "Beijing's air",
+    "copy": "copy memory",
+    "etth1": "transformer",
+    "milliseconds": "time",
+    "megabytes": "memory",
+    "sgd": "SGD",
+    "rmsprop": "RMSProp",
+    "adam": "Adam",
+    "adamw": "AdamW",
+    "muon": "Muon",
+}
+_VERDICTS = {
+    "supported": ("is supported", "are supported"),
+    "depends": ("depends on the setting", "depend on the setting"),
+    "refuted": ("is refuted", "are refuted"),
+    "no difference found": ("shows no difference", "show no difference"),
+    "not tested": ("was not tested", "were not tested"),
+}
+"""What is said of one statement, and of several."""
+_LOOKS = {
+    "for": Style("gru"),
+    "against": Style("rose", marker="X"),
+    "open": Style("grey", marker="D"),
+    "untested": Style("grey", marker="v"),
+}
+_NAMED = 4
+"""Rows that a sentence names one by one."""
 
 
 def _found(findings: Mapping[str, Any]) -> list[tuple[Claim, Found]]:
@@ -56,17 +94,35 @@ def verdict(findings: Mapping[str, Any]) -> list[str]:
 
 def _headline(found: Sequence[Found]) -> str:
     verdicts = [each["verdict"] for each in found]
-    words = {"supported": "are supported", "depends": "depend on the setting", "refuted": "are refuted",
-             "no difference found": "show no difference", "not tested": "were not tested"}  # fmt: skip
-    counts = [f"{verdicts.count(name)} {words[name]}" for name in _VERDICTS if name in verdicts]
-    return f"Of {len(found)} statements of the courses, {listed(counts)}."
+    counts = [(verdicts.count(name), words) for name, words in _VERDICTS.items() if name in verdicts]
+    said = [f"{count} {one if count == 1 else more}" for count, (one, more) in counts]
+    return f"Of {len(found)} statements of the courses, {listed(said)}."
 
 
 def sentence(claim: Claim, found: Found) -> str:
-    """One statement: the verdict, in how many settings, how large the effect is."""
-    counts = _counts(found["settings"])
-    effect = f"; {claim.effect}: {_effect(claim, found['over_all'])} over all" if counts else ""
-    return f"“{claim.statement}” {_verdict(found).capitalize()}{counts}{effect}.{_overfitting(claim, found)}"
+    """One statement: the verdict, how large the effect is, where it was found and where its opposite."""
+    if not found["rows"]:
+        return f"“{claim.statement}” {_verdict(found).capitalize()}."
+    effect = f"{claim.effect} {_effect(claim, found['over_all'])} over {_settings(found['over_all']['count'])}"
+    said = [f"“{claim.statement}” {_verdict(found).capitalize()}: {effect}."]
+    named = list(zip(labels(found["rows"]), found["rows"], strict=True))
+    for outcome, words in (("for", "Found"), ("against", "The opposite"), ("open", "Not told from chance")):
+        rows = [label for label, row in named if row["outcome"] == outcome]
+        if rows:
+            said.append(f"{words}: {_some(rows, len(named))}.")
+    return " ".join(said + _overfitting(claim, found))
+
+
+def _some(names: Sequence[str], of: int) -> str:
+    """The first few names, and in how many rows of how many."""
+    if len(names) == of:
+        return f"in all {of} rows" if of > 1 else names[0]
+    more = len(names) - _NAMED
+    return f"in {len(names)} of {of} rows ({'; '.join(names[:_NAMED])}{f'; {more} more' if more > 0 else ''})"
+
+
+def _settings(count: int) -> str:
+    return f"{count} {'setting' if count == 1 else 'settings'}"
 
 
 def _verdict(found: Found) -> str:
@@ -75,108 +131,125 @@ def _verdict(found: Found) -> str:
     return f"depends on {_FACTORS[found['depends_on']] if found['depends_on'] else 'the setting'}"
 
 
-def _counts(settings: Settings) -> str:
-    """In how many settings it holds, does not, or nothing was found."""
-    outcomes = [each["outcome"] for each in settings]
-    words = {"for": "holds in", "against": "the opposite in", "open": "nothing found in", "untested": "one seed in"}
-    parts = [f"{word} {outcomes.count(name)}" for name, word in words.items() if name in outcomes]
-    return f" ({', '.join(parts)} of {len(outcomes)} settings)" if parts else ""
-
-
-def _overfitting(claim: Claim, found: Found) -> str:
+def _overfitting(claim: Claim, found: Found) -> list[str]:
     """Of a statement about overfitting: whether it is what makes more worse."""
-    worse = [each for each in found["settings"] if each["outcome"] == "against" and each["fit"] is not None]
+    worse = [row["fit"] for row in found["rows"] if row["outcome"] == "against" and row["fit"] is not None]
     if "overfit" not in claim.statement or not worse:
-        return ""
-    over = sum(each["fit"] < 0 for each in worse)
-    return (f" Of {len(worse)} steps that made it worse, {over} made the training loss lower, as overfitting does; "
-            f"the others made it higher: harder to train.")  # fmt: skip
+        return []
+    over = sum(fit < 0 for fit in worse)
+    return [f"Of the {len(worse)} rows in which more was worse, {over} had a lower training loss, as in overfitting; "
+            "in the others it was higher: harder to train."]  # fmt: skip
+
+
+def _reading(claim: Claim) -> Callable[[float | None], float | None]:
+    """From an effect to what people read: a ratio, or the difference that it is."""
+
+    def read(value: float | None) -> float | None:
+        return None if value is None else float(np.exp(value)) if claim.ratio else float(value)
+
+    return read
 
 
 def _effect(claim: Claim, found: Mapping[str, Any]) -> str:
-    """The effect as people read it: a ratio, or a difference."""
-    read = np.exp if claim.ratio else float
-    mean, low, high = (None if found[end] is None else float(read(found[end])) for end in ("mean", "low", "high"))
+    mean, low, high = (_reading(claim)(found[end]) for end in ("mean", "low", "high"))
     return amount(Estimate(np.nan if mean is None else mean, low, high, found["count"]), digits=2)
 
 
-# ---- settings ----------------------------------------------------------------------------------------------------
+# ---- rows --------------------------------------------------------------------------------------------------------
 
 
-def labels(settings: Settings) -> list[str]:
-    """For each setting what sets it apart from the others, with the study it is from where that is another."""
-    names = [name for name in _FACTORS if len({str(each["setting"].get(name)) for each in settings}) > 1]
-    names = names or ["source", "library"]
-    found = [", ".join(_told(name, each["setting"][name]) for name in names if name in each["setting"])
-             for each in settings]  # fmt: skip
-    return [f"{text or 'all'}{'' if each['study'] == 'claims' else ' · ' + each['study']}"
-            for text, each in zip(found, settings, strict=True)]  # fmt: skip
+def labels(rows: Sequence[Row]) -> list[str]:
+    """For each row what sets it apart from the others, and how many settings it gathers where these are several."""
+    names = [name for name in rows[0]["setting"] if len({str(row["setting"][name]) for row in rows}) > 1]
+    names = names or list(rows[0]["setting"])[:1]
+    told = [", ".join(filter(None, (_told(name, row["setting"][name]) for name in names))) or "all" for row in rows]
+    return [f"{text} ({row['count']})" if row["count"] > 1 else text for text, row in zip(told, rows, strict=True)]
 
 
 def _told(name: str, value: Any) -> str:
+    if value is None:
+        return ""
     if name == "cell":
         return called(value)
     if name == "init":
-        start, _, bias = value.partition("+forget_bias:")
-        return STARTS.get(start, start) if not bias else f"forget bias {bias}"
-    if name == "equal":
-        return f"equal {value}"
-    if name == "length":
-        return f"T = {value}"
-    text = _WORDS.get(value, value) if isinstance(value, str) else number(value)
-    return f"{text} {_UNITS[name]}" if name in _UNITS else str(text)
+        return _start(value)
+    if name == "recurrent_dropout":
+        return "dropout" if np.any(value) else ""
+    if name == "parameters":
+        return f"{value:,} parameters"
+    if name in _TEXTS:
+        return _TEXTS[name].format(value)
+    return _WORDS.get(value, str(value).replace("_", " "))
+
+
+def _start(value: str) -> str:
+    start, _, more = value.partition("+")
+    return more.replace(":", " ").replace("_", " ") if more else STARTS.get(start, f"{start}'s start")
 
 
 # ---- pictures, tables, page --------------------------------------------------------------------------------------
 
 
 def figures(findings: Mapping[str, Any]) -> dict[str, Figure]:
-    """One picture a statement: the effect in every setting."""
-    return {claim.statement: _drawn(claim, found["settings"]) for claim, found in _found(findings) if found["settings"]}
+    """One picture a statement: the effect in every row."""
+    return {claim.statement: _drawn(claim, found["rows"]) for claim, found in _found(findings) if found["rows"]}
 
 
-def _drawn(claim: Claim, settings: Settings) -> Figure:
-    scale = 1 / np.log(2) if claim.ratio else 1.0
-
-    def scaled(value: float | None) -> float | None:
-        return None if value is None else scale * value
-
-    rows = [(label, scaled(each["mean"]), scaled(each["low"]), scaled(each["high"]), list(map(scaled, each["values"])))
-            for label, each in zip(labels(settings), settings, strict=True)]  # fmt: skip
-    xlabel = f"log₂ ({claim.effect})" if claim.ratio else claim.effect
-    side = "left" if claim.supports < 0 else "right"
-    doubling = " −1 is half, 1 is twice." if claim.ratio else ""
-    text = f"To the {side} of 0 the statement holds.{doubling} A dot for each seed, the mean and its 95 % interval."
-    return Figure(plots.interval_chart(rows, xlabel=xlabel, reference=(0.0, "equal")), text, claim.effect)
+def _drawn(claim: Claim, rows: Sequence[Row]) -> Figure:
+    read = _reading(claim)
+    chart = [(label, *(read(row[end]) for end in ("mean", "low", "high")), list(map(read, row["points"])))
+             for label, row in zip(labels(rows), rows, strict=True)]  # fmt: skip
+    svg = plots.interval_chart(
+        chart,
+        xlabel=claim.effect,
+        reference=(1.0 if claim.ratio else 0.0, "equal"),
+        looks=[_LOOKS[row["outcome"]] for row in rows],
+        ratios=claim.ratio,
+    )
+    side = "Left" if claim.supports < 0 else "Right"
+    margin = f" or up to {claim.margin:.0%} beyond it" if claim.margin else ""
+    text = (f"{side} of the line{margin} the statement holds. Green circle: found; red cross: the opposite found; "
+            "grey: not told from chance. Mean and 95 % interval; dots are seeds, or the settings that a row gathers, "
+            "whose number stands in brackets.")  # fmt: skip
+    return Figure(svg, text, f"{claim.effect}, in {len(rows)} rows")
 
 
 def tables(findings: Mapping[str, Any]) -> dict[str, Table]:
     """Every statement with its verdict."""
     rows = [_row(claim, found) for claim, found in _found(findings)]
+    columns = ["statement", "tested on", "effect", "over all settings", "found", "opposite", "rows", "verdict"]
     caption = (
-        "Effect: mean over settings with its 95 % bootstrap interval over them; of ratios the geometric mean. "
-        "A statement is supported or refuted in a setting by t-tests over seeds, corrected by Holm's method."
+        "Over all settings: mean with its 95 % interval over settings; of ratios the geometric mean. Found, opposite: "
+        "in how many of the rows of the picture below, by t-tests over seeds, corrected by Holm's method."
     )
-    return {
-        "Ten statements": Table(["statement", "tested on", "effect", "over all settings", "verdict"], rows, caption)
-    }
+    return {"Ten statements": Table(columns, rows, caption)}
 
 
 def _row(claim: Claim, found: Found) -> list[str]:
     over_all = _effect(claim, found["over_all"]) if found["over_all"] else "–"
-    verdict = _verdict(found) + _counts(found["settings"])
-    return [claim.statement, _tested_on(found["settings"]), claim.effect, over_all, verdict]
+    outcomes = [row["outcome"] for row in found["rows"]]
+    counts = [str(outcomes.count("for")), str(outcomes.count("against")), str(len(outcomes))]
+    return [claim.statement, _tested_on(found), claim.effect, over_all, *counts, _verdict(found)]
 
 
-def _tested_on(settings: Settings) -> str:
-    names = dict.fromkeys(str(each["setting"].get("source") or f"layers of {each['setting'].get('library')}")
-                          for each in settings)  # fmt: skip
-    return ", ".join(names) or "–"
+def _tested_on(found: Found) -> str:
+    named = [_told("source", source) for source in found["sources"]]
+    return ", ".join(named[:3]) + (f" and {len(named) - 3} more" if len(named) > 3 else "") or "–"
 
 
 def sections(findings: Mapping[str, Any]) -> list[Section]:
-    """A section for each statement: the verdict, how it was tested, the picture."""
+    """A section for each statement: the verdict, how it was tested and on what, the picture."""
     drawn = figures(findings)
-    return [Section(claim.statement, [sentence(claim, found), f"Tested: {claim.tested}",
+    return [Section(claim.statement, [sentence(claim, found), f"Tested: {claim.tested} {_where(found)}".rstrip(),
                                       *([drawn[claim.statement]] if claim.statement in drawn else [])])
             for claim, found in _found(findings)]  # fmt: skip
+
+
+def _where(found: Found) -> str:
+    """On what, and by whose trials."""
+    if not found["rows"]:
+        return ""
+    studies = sorted({name for row in found["rows"] for name in row["studies"]})
+    others = [name for name in studies if name != "claims"]
+    whose = f"; trials of the {'study' if len(others) == 1 else 'studies'} {listed(others)} count too" if others else ""
+    return f"On: {', '.join(_told('source', source) for source in found['sources'])}{whose}."

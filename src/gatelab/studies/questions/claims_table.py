@@ -1,20 +1,21 @@
-"""The ten statements, how each is tested, and how its evidence is judged."""
+"""The ten statements, and how each is tested."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
-
-import numpy as np
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from gatelab.studies.questions import claims_evidence as evidence
-from gatelab.studies.questions.claims_evidence import Evidence, Run
-from gatelab.studies.statistics import Values, against, bootstrap, estimate
+from gatelab.studies.questions.claims_evidence import Evidence
+from gatelab.studies.questions.claims_runs import Run
 
-Outcome = Literal["for", "against", "open", "untested"]
 MARGIN = 0.05
 """An error up to this share higher counts as comparable."""
+
+
+_DATA = ("source", "by", "length", "lookback", "parameters", "recurrent_dropout")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Claim:
     effect: str
     """What the number is."""
     evidence: Callable[[Sequence[Run]], Sequence[Evidence]]
+    rows: Sequence[str]
+    """Settings that agree in these are gathered, and tested together."""
     supports: Literal[-1, 1]
     """The sign of an effect that speaks for the statement."""
     studies: Sequence[str] = ()
@@ -50,6 +53,7 @@ CLAIMS = (
         "with as many units and with as many parameters, those of this package and those of torch.",
         "GRU's time / LSTM's",
         lambda runs: evidence.cost(runs, "milliseconds", "gru", "lstm"),
+        rows=("library", "equal", "hidden_size"),
         supports=-1,
     ),
     Claim(
@@ -60,6 +64,7 @@ CLAIMS = (
         "its steps.",
         "GRU's steps / LSTM's",
         lambda runs: evidence.steps(_not_latching(runs)),
+        rows=_DATA,
         supports=-1,
         studies=("comparison", "music"),
     ),
@@ -70,6 +75,7 @@ CLAIMS = (
         "parameters has the GRU that error, between its own sizes?",
         "GRU's parameters / LSTM's at the same error",
         evidence.fewer_parameters,
+        rows=("source", "by"),
         supports=-1,
         studies=("hidden-size",),
     ),
@@ -81,8 +87,9 @@ CLAIMS = (
         "takes away.",
         "LSTM's skill − GRU's",
         evidence.memory,
+        rows=("source", "init"),
         supports=1,
-        studies=("length",),
+        studies=("length", "adding", "copy-memory"),
         ratio=False,
     ),
     Claim(
@@ -93,6 +100,7 @@ CLAIMS = (
         lambda runs: [
             each for quantity in ("milliseconds", "megabytes") for each in evidence.cost(runs, quantity, "lstm", "gru")
         ],
+        rows=("of", "equal", "library", "hidden_size"),
         supports=1,
     ),
     Claim(
@@ -101,9 +109,10 @@ CLAIMS = (
         f"The test error at equal numbers of parameters. Comparable: surely less than {MARGIN:.0%} above the LSTM's.",
         "GRU's error / LSTM's",
         lambda runs: evidence.errors(_not_latching(runs)),
+        rows=_DATA,
         supports=-1,
         studies=("comparison", "music"),
-        margin=float(np.log(1 + MARGIN)),
+        margin=math.log1p(MARGIN),
     ),
     Claim(
         "stable-gradients",
@@ -113,6 +122,7 @@ CLAIMS = (
         "RNN's, on a logarithmic scale.",
         "RNN's |ln decay| − gated cell's",
         evidence.stability,
+        rows=("when", "init"),
         supports=1,
         studies=("gradients",),
         ratio=False,
@@ -124,6 +134,7 @@ CLAIMS = (
         "that ends in numbers that are not finite counts with the error of chance.",
         "error without clipping / with it",
         lambda runs: evidence.switched(runs, "clip_norm", None, 1.0),
+        rows=("optimizer", "rate", "source", "by"),
         supports=1,
         studies=("stability",),
     ),
@@ -133,6 +144,7 @@ CLAIMS = (
         "The test error of more layers beside that of fewer, with as many units in each.",
         "deeper network's error / shallower one's",
         lambda runs: evidence.growing(runs, "num_layers"),
+        rows=("num_layers", "source", "by"),
         supports=-1,
         studies=("depth",),
     ),
@@ -142,66 +154,8 @@ CLAIMS = (
         "The test error of more units beside that of fewer, from one size to the next.",
         "larger state's error / smaller one's",
         lambda runs: evidence.growing(runs, "hidden_size"),
+        rows=("hidden_size", "cell"),
         supports=-1,
         studies=("hidden-size",),
     ),
 )
-
-
-# ---- judging -----------------------------------------------------------------------------------------------------
-
-
-def judged(claim: Claim, runs: Sequence[Run], own: str) -> dict[str, Any]:
-    """Every setting with its effect and what it says of the claim, and the verdict over all, as plain values."""
-    counted = [run for run in runs if run.study in (own, *claim.studies)]
-    settings = list(claim.evidence(counted))
-    by_setting = {str(at): each.effects for at, each in enumerate(settings)}
-    outcomes = _outcomes(claim, by_setting)
-    shown = [{"study": each.study, "setting": dict(each.setting), "outcome": outcomes[str(at)],
-              **asdict(estimate(list(each.effects.values()))), "values": list(each.effects.values()),
-              "fit": float(np.mean(list(each.fit.values()))) if each.fit else None}
-             for at, each in enumerate(settings)]  # fmt: skip
-    means = [each["mean"] for each in shown]
-    over_all = asdict(bootstrap(means, np.mean)) if means else None
-    return {"name": claim.name, "settings": shown, "over_all": over_all, **verdict(shown)}
-
-
-def _outcomes(claim: Claim, by_setting: Mapping[str, Values]) -> dict[str, Outcome]:
-    """What each setting says, by t-tests over seeds, corrected for the number of settings (Holm 1979)."""
-    allowed = -claim.supports * claim.margin
-    helping = {gap.a: gap for gap in against(by_setting, "none", allowed)}
-    hurting = {gap.a: gap for gap in against(by_setting, "none", 0.0)}
-
-    def outcome(at: str) -> Outcome:
-        if helping[at].p is None:
-            return "untested"
-        if helping[at].found and helping[at].units.mean * claim.supports > 0:
-            return "for"
-        if hurting[at].found and hurting[at].units.mean * claim.supports < 0:
-            return "against"
-        return "open"
-
-    return {at: outcome(at) for at in by_setting}
-
-
-def verdict(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """``verdict`` and, where settings disagree, the factor ``depends_on`` that tells them apart, if one does."""
-    found = {each["outcome"] for each in settings}
-    if not settings or found == {"untested"}:
-        return {"verdict": "not tested", "depends_on": None}
-    if found == {"for"}:
-        return {"verdict": "supported", "depends_on": None}
-    if "for" in found:
-        return {"verdict": "depends", "depends_on": _divider(settings)}
-    return {"verdict": "refuted" if "against" in found else "no difference found", "depends_on": None}
-
-
-def _divider(settings: Sequence[Mapping[str, Any]]) -> str | None:
-    """The first factor none of whose values stands on both sides; none where no single factor divides them."""
-    names = list(dict.fromkeys(name for each in settings for name in each["setting"]))
-    for name in names:
-        held = {str(each["setting"].get(name)) for each in settings if each["outcome"] == "for"}
-        failed = {str(each["setting"].get(name)) for each in settings if each["outcome"] != "for"}
-        if not held & failed:
-            return name
-    return None

@@ -17,7 +17,6 @@ from gatelab.bench.timing import Contender, alternate
 from gatelab.cells.cell import CELLS
 from gatelab.core.errors import InputError, TrainingError
 from gatelab.core.random import generator, integer_seed
-from gatelab.core.task import Task
 from gatelab.studies.questions import gradients
 from gatelab.studies.training_trial import model_of, task_of, train_on_task
 from gatelab.studies.trials import Measured, Trial
@@ -26,7 +25,7 @@ from gatelab.training import use_threads
 from gatelab.training.denormals import flush_denormals
 from gatelab.training.learner import parameter_count
 
-_NAMES = ("data", "settings", "measured", "library")
+_OWN = ("data", "settings", "measured", "library")
 _KINDS = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}
 Kind = Callable[[int, int], nn.Module]
 """A layer from its input and hidden size."""
@@ -45,30 +44,23 @@ def measure(trial: Trial, folder: Path, beat: Beat) -> Measured:
 
 def flat(condition: Mapping[str, Any]) -> dict[str, Any]:
     """The condition as ``training_trial`` takes it."""
-    rest = {name: value for name, value in condition.items() if name not in _NAMES}
+    rest = {name: value for name, value in condition.items() if name not in _OWN}
     return {**condition.get("settings", {}), **rest}
 
 
 def trained(trial: Trial, folder: Path, beat: Beat) -> Measured:
-    """What ``train_on_task`` measures, and the ``error`` by the task's first metric.
+    """What ``train_on_task`` measures.
 
     A training that ends in numbers that are not finite is a result here: it knows no more than chance does.
     """
     condition = flat(trial.configuration)
     try:
-        measured = train_on_task(replace(trial, configuration=condition), folder, beat)
+        return train_on_task(replace(trial, configuration=condition), folder, beat)
     except TrainingError as error:
         chance = task_of(condition).baselines().get("chance")
         if trial.kind == "tune" or chance is None:
             raise
-        return Measured({"diverged": str(error), "error": _first(task_of(condition), chance("test").metrics)})
-    if trial.kind == "tune":
-        return measured
-    return Measured({**measured.measures, "error": _first(task_of(condition), measured.measures["test"])})
-
-
-def _first(task: Task, metrics: Mapping[str, float]) -> float:
-    return metrics[task.metrics[0].name]
+        return Measured({"diverged": str(error), "test": dict(chance("test").metrics)})
 
 
 def gradient(trial: Trial, folder: Path, beat: Beat) -> Measured:
@@ -115,7 +107,7 @@ def layers(trial: Trial, folder: Path, beat: Beat) -> Measured:
                 "megabytes": {cell: _kept(layer, x) / 1e6 for cell, layer in made.items()},
                 "parameters": {cell: parameter_count(layer) for cell, layer in made.items()},
             }
-    return Measured({"equal": measured})
+    return Measured({"library": trial.configuration["library"], "equal": measured})
 
 
 def _library(name: str) -> dict[str, Kind]:

@@ -1,0 +1,144 @@
+"""What the evidence says of a claim: effects gathered into rows, each tested over seeds, and a verdict over all."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from gatelab.studies.questions.claims_evidence import Evidence
+from gatelab.studies.statistics import LEVEL, Difference, Estimate, Values, estimate, holm
+
+if TYPE_CHECKING:
+    from gatelab.studies.questions.claims_table import Claim
+
+Outcome = Literal["for", "against", "open", "untested"]
+Row = Mapping[str, Any]
+
+
+class Pooled(NamedTuple):
+    """The mean over settings of the mean over seeds, with the chance of training alone in its error."""
+
+    mean: float
+    error: float
+    """Standard error; NaN where no setting has two seeds."""
+    freedom: float
+    """Degrees of freedom, by Welch and Satterthwaite."""
+    settings: int
+
+    def interval(self) -> Estimate:
+        """The mean with its t-interval."""
+        if math.isnan(self.error):
+            return Estimate(self.mean, None, None, self.settings)
+        half = float(stats.t.ppf((1 + LEVEL) / 2, self.freedom)) * self.error if self.error else 0.0
+        return Estimate(self.mean, self.mean - half, self.mean + half, self.settings)
+
+    def beside(self, value: float) -> Difference:
+        """How far the mean lies from ``value``, with a two-sided t-test; what is the same in every seed is sure."""
+        gap = self.mean - value
+        if math.isnan(self.error):
+            p = None
+        elif self.error <= 1e-12 * abs(gap):
+            p = 0.0
+        else:
+            p = float(2 * stats.t.sf(abs(gap) / self.error, self.freedom)) if gap else 1.0
+        return Difference("", "", Estimate(gap, None, None, self.settings), value, p)
+
+
+def pooled(effects: Sequence[Values]) -> Pooled:
+    """The settings as they are, each with its own scatter over seeds: the error of a sum of independent means (Welch
+    1947). Settings with one seed count in the mean alone."""
+    arrays = [np.array(list(values.values())) for values in effects]
+    mean = float(np.mean([array.mean() for array in arrays]))
+    parts = [(array.var(ddof=1) / len(array), len(array) - 1) for array in arrays if len(array) > 1]
+    if not parts:
+        return Pooled(mean, math.nan, math.nan, len(arrays))
+    variances, freedoms = np.array(parts).T  # (K,) each
+    total = float(variances.sum())
+    freedom = total**2 / float((variances**2 / freedoms).sum()) if total else float(freedoms.sum())
+    return Pooled(mean, math.sqrt(total) / len(parts), freedom, len(arrays))
+
+
+def judged(claim: Claim, evidence: Sequence[Evidence]) -> dict[str, Any]:
+    """The rows with their effects and what each says of the claim, and the verdict over all, as plain values."""
+    gathered: dict[str, list[Evidence]] = defaultdict(list)
+    for each in evidence:
+        gathered[json.dumps({name: each.setting.get(name) for name in claim.rows})].append(each)
+    means = [pooled([each.effects for each in found]) for found in gathered.values()]
+    rows = [{"setting": json.loads(key), "studies": sorted({each.study for each in found}), "outcome": said,
+             **asdict(mean.interval()), "points": _points(found), "fit": _fit(found)}
+            for (key, found), mean, said in zip(gathered.items(), means, outcomes(claim, means), strict=True)]  # fmt: skip
+    settings = [float(np.mean(list(each.effects.values()))) for each in evidence]
+    over_all = asdict(estimate(settings)) if settings else None
+    sources = sorted({each.setting.get("source") or f"layers of {each.setting['library']}" for each in evidence})
+    said = verdict(claim, rows, over_all)
+    return {"name": claim.name, "rows": rows, "over_all": over_all, "sources": sources, **said}
+
+
+def _points(found: Sequence[Evidence]) -> list[float]:
+    """A value for each seed; of several settings one for each of these."""
+    if len(found) == 1:
+        return [float(value) for value in found[0].effects.values()]
+    return [float(np.mean(list(each.effects.values()))) for each in found]
+
+
+def _fit(found: Sequence[Evidence]) -> float | None:
+    """The mean effect on the training loss, where that is known."""
+    values = [value for each in found for value in each.fit.values() if np.isfinite(value)]
+    return float(np.mean(values)) if values else None
+
+
+def outcomes(claim: Claim, means: Sequence[Pooled]) -> list[Outcome]:
+    """What each row says, by t-tests over seeds, corrected for the number of rows (Holm 1979)."""
+    helping = holm([mean.beside(-claim.supports * claim.margin) for mean in means])
+    hurting = holm([mean.beside(0.0) for mean in means])
+
+    def outcome(help: Difference, hurt: Difference) -> Outcome:
+        if help.p is None:
+            return "untested"
+        if help.found and help.units.mean * claim.supports > 0:
+            return "for"
+        return "against" if hurt.found and hurt.units.mean * claim.supports < 0 else "open"
+
+    return [outcome(*both) for both in zip(helping, hurting, strict=True)]
+
+
+def verdict(claim: Claim, rows: Sequence[Row], over_all: Mapping[str, Any] | None) -> dict[str, Any]:
+    """``verdict`` and, where rows disagree, the factor ``depends_on`` that tells them apart, if one does.
+
+    Supported: found in some row, the opposite in none, and surely so over all settings. Refuted: found in no row, and
+    the opposite in some.
+    """
+    found = {row["outcome"] for row in rows}
+    if not found - {"untested"}:
+        return {"verdict": "not tested", "depends_on": None}
+    if "for" not in found:
+        return {"verdict": "refuted" if "against" in found else "no difference found", "depends_on": None}
+    if "against" not in found and _sure(claim, over_all):
+        return {"verdict": "supported", "depends_on": None}
+    others = ["against"] if "against" in found else ["open", "untested"]
+    return {"verdict": "depends", "depends_on": _divider(rows, others)}
+
+
+def _sure(claim: Claim, over_all: Mapping[str, Any] | None) -> bool:
+    """Whether the interval over settings lies on the claim's side; a single setting was tested already."""
+    if over_all is None or over_all["low"] is None:
+        return True
+    nearest = over_all["low"] if claim.supports > 0 else over_all["high"]
+    return (nearest + claim.supports * claim.margin) * claim.supports > 0
+
+
+def _divider(rows: Sequence[Row], others: Sequence[str]) -> str | None:
+    """The first factor none of whose values stands on both sides; none where no single factor divides them."""
+    for name in rows[0]["setting"]:
+        held = {str(row["setting"][name]) for row in rows if row["outcome"] == "for"}
+        failed = {str(row["setting"][name]) for row in rows if row["outcome"] in others}
+        if not held & failed:
+            return name
+    return None
