@@ -1,7 +1,8 @@
 """Makes docs/results.md: `make.py run [NAME …]` measures, `make.py tables` writes the page from the records alone.
 
 The records in results/*.jsonl (configuration, seed, metrics, seconds, versions) are the truth: a table is rebuilt from
-them without running anything, and `run` only runs what they do not hold yet.
+them without running anything, and `run` only runs what they do not hold yet. Chapters about studies are those of
+results/studies.py, which keeps their records.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from gatelab.studies.items import Carried
 from gatelab.studies.statistics import estimate
 from gatelab.studies.trials import Record, Store, read_records, write_records
 from gatelab.studies.verdict import called, verdict
+from studies import chapters, shortened
 
 HERE = Path(__file__).parent
 CARRIED = HERE / "carried.json"
@@ -72,11 +74,6 @@ def slim(record: Record) -> Record:
     return replace(record, measures={**record.measures, "history": history} if history else record.measures)
 
 
-def shortened(value: Any) -> Any:
-    """A float of four digits."""
-    return float(f"{value:.4g}") if isinstance(value, float) else value
-
-
 # ---- the page -----------------------------------------------------------------------------------------------------
 
 
@@ -87,13 +84,14 @@ def page(protocols: Mapping[str, Mapping[str, Any]]) -> str:
         "`results/protocols.toml`. Cells have equal numbers of parameters and chose their learning rate from 0.01, "
         "0.003 and 0.001 on the validation part, with a seed of its own. Cells: mean over seeds ± half of the 95 % "
         "interval; baselines: one value, on the very same windows. Units are those of the data. Seconds are those of "
-        "one training on one thread of a shared two-core machine: compare them within a table only.\n"
+        "one training on one thread of a shared two-core machine: compare them within a table only. The last chapters "
+        "are those of studies, each with a protocol of its own.\n"
     ]
     for name, protocol in protocols.items():
         ledger = HERE / f"{name}.jsonl"
         if ledger.exists():
             parts.append(chapter(name, protocol, read_records(ledger)))
-    return "\n".join(parts)
+    return "\n".join([*parts, *chapters()])
 
 
 def chapter(name: str, protocol: Mapping[str, Any], records: Sequence[Record]) -> str:

@@ -31,11 +31,11 @@ def markdown(page: Page, folder: str) -> tuple[str, dict[str, str]]:
         folder: where the text is to look for the pictures.
     """
     pictures: dict[str, str] = {}
-    blocks = [f"# {_plain(page.title)}", f"**{_plain(page.verdict)}**", _plain(page.details)]
-    blocks += [" · ".join(f"{_plain(name)}: {_plain(value)}" for name, value in page.facts)]
+    blocks = [f"# {as_text(page.title)}", f"**{as_text(page.verdict)}**", as_text(page.details)]
+    blocks += [" · ".join(f"{as_text(name)}: {as_text(value)}" for name, value in page.facts)]
     for section in page.sections:
-        blocks += [f"## {_plain(section.title)}", *_parts(section, folder, pictures)]
-    blocks += [_plain(page.footer)]
+        blocks += [f"## {as_text(section.title)}", *_parts(section, folder, pictures)]
+    blocks += [as_text(page.footer)]
     return "\n\n".join(block for block in blocks if block) + "\n", pictures
 
 
@@ -44,26 +44,27 @@ def _parts(section: Section, folder: str, pictures: dict[str, str]) -> Iterator[
         if isinstance(part, Figure):
             name = f"{len(pictures) + 1}-{_slug(section.title)}.svg"
             pictures[name] = part.svg
-            yield f"![{_plain(part.alt or part.caption)}]({folder}/{name})"
+            yield f"![{as_text(part.alt or part.caption)}]({folder}/{name})"
         elif isinstance(part, Table):
-            yield _table(part)
+            yield as_table(part)
         elif isinstance(part, Code):
             yield f"```\n{clean(part.text)}\n```"
         else:
-            yield _plain(part)
+            yield as_text(part)
         if not isinstance(part, str) and part.caption:
-            yield f"*{_plain(part.caption)}*"
+            yield f"*{as_text(part.caption)}*"
 
 
-def _table(table: Table) -> str:
+def as_table(table: Table) -> str:
+    """A table as GitHub writes them, without its caption."""
     rows = [table.columns, ["---"] * len(table.columns)]
-    rows += [[f"**{cell}**" if at in table.marked and cell else cell for cell in map(_plain, row)]
+    rows += [[f"**{cell}**" if at in table.marked and cell else cell for cell in map(as_text, row)]
              for at, row in enumerate(table.rows)]  # fmt: skip
     head, line, *rest = rows
-    return "\n".join(f"| {' | '.join(row)} |" for row in (map(_plain, head), line, *rest))
+    return "\n".join(f"| {' | '.join(row)} |" for row in (map(as_text, head), line, *rest))
 
 
-def _plain(value: object) -> str:
+def as_text(value: object) -> str:
     """Text that Markdown shows as it is, in one line."""
     return _MARKUP.sub(r"\\\1", " ".join(clean(number(value)).split()))
 

@@ -134,4 +134,4 @@ def test_full_has_all_that_standard_has_and_tunes():
     assert named[0] < named[1]
     assert all("tune" in condition for condition in full.conditions())
     timed = [condition for condition in standard.baselines() if "sizes" in condition]
-    assert [condition["sizes"] for condition in timed] == [[2, 8, 32, 128]] * 2
+    assert [condition["sizes"] for condition in timed] == [[2, 8, 32, 128]]

@@ -117,12 +117,13 @@ def test_the_bar_of_copy_memory_is_half_of_remembering_nothing():
     assert CopyMemory.bar(1000) == pytest.approx(10 * np.log(8) / 1020 / 2)
 
 
-@pytest.mark.parametrize("study", [Adding, CopyMemory])
-def test_the_published_setting_is_among_the_conditions_with_both_remedies(study):
+@pytest.mark.parametrize(("study", "treatment"), [(Adding, MIXED), (CopyMemory, BOTH)])
+def test_the_published_setting_is_among_the_conditions_with_mixed_lengths(study, treatment):
     wanted = max(study.published)
     for budget in ("standard", "full"):
         rows = [row for row in study(budget).conditions() if row["length"] == wanted]
         names = {(row["cell"], treatment_of(row["init"], row["shortest"])) for row in rows}
-        assert {("lstm", BOTH), ("gru", BOTH)} <= names
+        assert {("lstm", treatment), ("gru", treatment)} <= names
         assert all(row["parameters"] == study.parameters for row in rows)
         assert ("rnn", CHRONO) not in names, "an RNN has no gate for chrono"
+        assert (("rnn", USUAL) in names) == (budget == "full"), "cells without a gate are left to full size there"

@@ -10,7 +10,7 @@ from typing import ClassVar
 from gatelab.studies.questions.remedies import PROTOCOL, Grid, Remedies
 from gatelab.studies.questions.remedies_findings import TREATMENTS
 
-_USUAL, *_, _BOTH = TREATMENTS
+_USUAL, _, _MIXED, _BOTH = TREATMENTS
 
 
 class Adding(Remedies):
@@ -21,7 +21,7 @@ class Adding(Remedies):
     protocol = (
         "Task: T numbers from U(0, 1), two of them marked at random; their sum is asked for after the last. Answering "
         "1 always has a mean squared error of 1/6. A training counts as a success below 0.001.",
-        *(text.format(shortest=10, batch_size=32) for text in PROTOCOL),
+        *(text.format(shortest=10, batch_size=32, rate=0.01) for text in PROTOCOL),
     )
     seconds: ClassVar = {"quick": 60.0, "standard": 3600.0, "full": 36000.0}
     source = "adding"
@@ -30,10 +30,10 @@ class Adding(Remedies):
     batch_size = 32
     shortest = 10
     simple = ("chance", "memoryless", "linear")
-    learning_rates = (3e-3, 1e-3)
+    learning_rates = (1e-2, 3e-3, 1e-3)
     grids: ClassVar = {
         "quick": [Grid(50, 400, (_USUAL, _BOTH))],
-        "standard": [Grid(200, 2000, tuple(TREATMENTS)), Grid(600, 4000, (_BOTH,))],
+        "standard": [Grid(600, 4000, (_MIXED,), gated=True), Grid(50, 1000, tuple(TREATMENTS))],
         "full": [Grid(200, 2000, tuple(TREATMENTS)), Grid(600, 4000, tuple(TREATMENTS))],
     }
     published: ClassVar = {600: {"rnn": 0.177, "lstm": 0.164, "gru": 5.3e-5}}

@@ -29,9 +29,9 @@ PROTOCOL = (
     "write, where a cell has such gates; with mixed lengths each batch has a length of its own, log-uniform from "
     "{shortest} to T.",
     "Every training takes the same number of optimizer steps, so that mixed lengths cost less time than T alone. Adam, "
-    "cosine schedule, gradient norm clipped at 1, {batch_size} examples a batch. But for the quick budget, each "
-    "condition has chosen its learning rate by the validation loss of seed 0, and is trained with other seeds; the "
-    "weights of the best epoch by validation loss are scored.",
+    "cosine schedule, gradient norm clipped at 1, {batch_size} examples a batch; the weights of the best epoch by "
+    "validation loss are scored. The learning rate is {rate} for all, found by a few runs beforehand; at full size "
+    "each condition chooses one by the validation loss of seed 0, and is trained with other seeds.",
     "Errors span decades, so means, intervals and tests are of their logarithms: a mean is geometric, a difference a "
     "factor. Published figures are of one run each.",
 )
@@ -45,6 +45,12 @@ class Grid(NamedTuple):
     """Optimizer steps of a training."""
     treatments: Sequence[str]
     """Of ``TREATMENTS``."""
+    gated: bool = False
+    """Whether cells are left out that have no gate to keep anything with."""
+
+    def has(self, cell: str, treatment: str) -> bool:
+        """Whether the cell is trained with the treatment; no chrono for a cell that has no gate for it."""
+        return CELLS[cell].keeps is not None or not (self.gated or TREATMENTS[treatment].chrono)
 
 
 class Remedies(Experiment):
@@ -60,7 +66,7 @@ class Remedies(Experiment):
     simple: ClassVar[Sequence[str]]
     """The problem's baselines."""
     learning_rates: ClassVar[Sequence[float]]
-    """What a condition chooses from; the first, where the budget is quick."""
+    """What a condition chooses from where the budget is full; else it takes the first."""
     grids: ClassVar[Mapping[str, Sequence[Grid]]]
     """By budget."""
     published: ClassVar[Mapping[int, Mapping[str, float]]]
@@ -74,11 +80,11 @@ class Remedies(Experiment):
         """A training with less than this on the test part has solved the problem."""
 
     def conditions(self) -> Iterable[Condition]:
-        """Lengths by treatments by cells; no chrono for a cell that has no gate for it."""
+        """Lengths by treatments by cells, as far as they go together."""
         for grid in self.grids[self.budget]:
             for name in grid.treatments:
                 for cell in self.cells:
-                    if CELLS[cell].keeps is not None or not TREATMENTS[name].chrono:
+                    if grid.has(cell, name):
                         yield self._condition(grid, TREATMENTS[name], cell)
 
     def _condition(self, grid: Grid, treatment: Treatment, cell: str) -> Condition:
@@ -95,7 +101,7 @@ class Remedies(Experiment):
             "schedule": "cosine",
             "clip_norm": 1.0,
             "patience": None,
-            **({"learning_rate": rates[0]} if self.budget == "quick" else {"tune": {"learning_rate": rates}}),
+            **({"tune": {"learning_rate": rates}} if self.budget == "full" else {"learning_rate": rates[0]}),
         }
 
     def _opened(self, length: int) -> Condition:
