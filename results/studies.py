@@ -124,14 +124,16 @@ def chapter(name: str, entry: Entry, records: Mapping[str, Record]) -> str:
             blocks += [as_table(table), as_text(table.caption)]
         blocks.append(as_text(results["verdict"]))
     versions = next((record.versions for record in mine.values()), {})
-    said = "".join(f"{library} {version}, " for library, version in sorted(versions.items()))
-    blocks.append(f"{said}`gatelab study {name} --seeds {entry['seeds']}`")
+    made_with = ", ".join(f"{library} {version}" for library, version in sorted(versions.items()))
+    blocks.append(f"{made_with}{'. ' if made_with else ''}`gatelab study {name} --seeds {entry['seeds']}`")
     return "\n\n".join(blocks) + "\n"
 
 
 def state(study: Experiment, records: Mapping[str, Record]) -> str:
     """How much of the study is done, in words; what is missing is named."""
     total = study.count()
+    if not records:
+        return f"**Not run yet**: none of its {total} trials."
     if len(records) == total:
         return f"All {total} trials were run, {len(study.seeds)} seeds."
     done: dict[str, set[int]] = {}
