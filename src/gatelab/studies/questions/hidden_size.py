@@ -35,9 +35,9 @@ _TURNS_SECONDS = 2.0
 
 # The epochs of each series.
 _QUICK = {"co2_weekly": 3, "sunspots_yearly": 20, "elnino_monthly": 10}  # they come with a library: no network
-_STANDARD = {"sp500_daily": 14, "vix_daily": 8, "seattle_weather": 25, "melbourne_min_temp": 20, "beijing_pm25": 2,
-             "traffic_pems": 8, "etth1": 4, "sunspots_monthly": 26, "air_passengers": 60,
-             "exchange_rate": 10}  # fmt: skip
+_STANDARD = {"sp500_daily": 11, "vix_daily": 6, "seattle_weather": 19, "melbourne_min_temp": 15, "beijing_pm25": 2,
+             "traffic_pems": 6, "etth1": 3, "sunspots_monthly": 19, "air_passengers": 60,
+             "exchange_rate": 7}  # fmt: skip
 _FULL = {"sp500_daily": 54, "vix_daily": 30, "seattle_weather": 60, "melbourne_min_temp": 60, "beijing_pm25": 10,
          "traffic_pems": 29, "etth1": 16, "sunspots_monthly": 60, "air_passengers": 60, "exchange_rate": 36,
          "co2_weekly": 60, "elnino_monthly": 60, "sunspots_yearly": 60, "us_macro_quarterly": 60}  # fmt: skip
@@ -87,7 +87,7 @@ class HiddenSize(Experiment):
         "that gatelab chooses; parts of 70, 10 and 20 % in time order; a linear path beside the network. One layer of "
         "the GRU (or the cells asked for), torch's start, Adam at 0.003 on a cosine schedule, clipping at 1, early "
         "stopping after 8 epochs without a better validation loss. Quick and standard train for fewer steps than "
-        "gatelab does by default (standard: about 800); full trains as long, and chooses each size's learning rate "
+        "gatelab does by default (standard: about 600); full trains as long, and chooses each size's learning rate "
         "from three on the validation part.",
         "Errors are the MASE of the test part: the mean absolute error over that of the seasonal naive forecast on "
         "the training part. Intervals are t-intervals over seeds. More units stop helping at the smallest size whose "
@@ -104,7 +104,7 @@ class HiddenSize(Experiment):
         "Costs: sizes take turns on one batch and one thread; a step is forward, backward and update. Memory is what "
         "a forward and a backward pass of the layer adds to a process that does nothing else.",
     )
-    seconds: ClassVar = {"quick": 45.0, "standard": 2100.0, "full": 125000.0}
+    seconds: ClassVar = {"quick": 45.0, "standard": 1650.0, "full": 125000.0}
     default_cells: ClassVar = ("gru",)
     measured_by = staticmethod(measure)
 
