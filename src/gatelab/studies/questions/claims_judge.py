@@ -71,9 +71,8 @@ def judged(claim: Claim, evidence: Sequence[Evidence]) -> dict[str, Any]:
     for each in evidence:
         gathered[json.dumps({name: each.setting.get(name) for name in claim.rows})].append(each)
     means = [pooled([each.effects for each in found]) for found in gathered.values()]
-    rows = [{"setting": json.loads(key), "studies": sorted({each.study for each in found}), "outcome": said,
-             **asdict(mean.interval()), "points": _points(found), "fit": _fit(found)}
-            for (key, found), mean, said in zip(gathered.items(), means, outcomes(claim, means), strict=True)]  # fmt: skip
+    rows = [{"setting": json.loads(key), "outcome": outcome, **asdict(mean.interval()), **_seen(gathered[key])}
+            for key, mean, outcome in zip(gathered, means, outcomes(claim, means), strict=True)]  # fmt: skip
     settings = [float(np.mean(list(each.effects.values()))) for each in evidence]
     over_all = asdict(estimate(settings)) if settings else None
     sources = sorted({each.setting.get("source") or f"layers of {each.setting['library']}" for each in evidence})
@@ -81,17 +80,16 @@ def judged(claim: Claim, evidence: Sequence[Evidence]) -> dict[str, Any]:
     return {"name": claim.name, "rows": rows, "over_all": over_all, "sources": sources, **said}
 
 
-def _points(found: Sequence[Evidence]) -> list[float]:
-    """A value for each seed; of several settings one for each of these."""
-    if len(found) == 1:
-        return [float(value) for value in found[0].effects.values()]
-    return [float(np.mean(list(each.effects.values()))) for each in found]
-
-
-def _fit(found: Sequence[Evidence]) -> float | None:
-    """The mean effect on the training loss, where that is known."""
-    values = [value for each in found for value in each.fit.values() if np.isfinite(value)]
-    return float(np.mean(values)) if values else None
+def _seen(found: Sequence[Evidence]) -> dict[str, Any]:
+    """``points``: an effect for each seed, or of several settings one for each of these; ``fit``: the mean effect on
+    the training loss where that is known; ``studies``: whose trials these are."""
+    means = [float(np.mean(list(each.effects.values()))) for each in found]
+    fits = [value for each in found for value in each.fit.values() if np.isfinite(value)]
+    return {
+        "points": means if len(found) > 1 else list(found[0].effects.values()),
+        "fit": float(np.mean(fits)) if fits else None,
+        "studies": sorted({each.study for each in found}),
+    }
 
 
 def outcomes(claim: Claim, means: Sequence[Pooled]) -> list[Outcome]:

@@ -197,7 +197,7 @@ def figures(findings: Mapping[str, Any]) -> dict[str, Figure]:
 
 def _drawn(claim: Claim, rows: Sequence[Row]) -> Figure:
     read = _reading(claim)
-    chart = [(label, *(read(row[end]) for end in ("mean", "low", "high")), list(map(read, row["points"])))
+    chart = [(label, read(row["mean"]), read(row["low"]), read(row["high"]), list(map(read, row["points"])))
              for label, row in zip(labels(rows), rows, strict=True)]  # fmt: skip
     svg = plots.interval_chart(
         chart,
