@@ -25,6 +25,7 @@ _REMEDIES = {"length": 4, "shortest": 2, "examples": 24, "held_out": 16, "parame
 _ADDING = {"task": "problem", "source": "adding", "length": 4, "examples": 24, "held_out": 16, "epochs": 2}
 SMALL: Mapping[str, Mapping[str, Any]] = {
     "adding": _REMEDIES,
+    "applications": {"parameters": 300, "epochs": 1},
     "claims": {"settings": _ADDING},
     "copy-memory": _REMEDIES,
     "comparison": {"settings": _ADDING, "parameters": 60, "learning_rate": 1e-2},

@@ -10,6 +10,7 @@ from gatelab.core.registry import Registry
 
 _QUESTIONS = {
     "adding": "gatelab.studies.questions.adding:Adding",
+    "applications": "gatelab.studies.questions.applications:Applications",
     "claims": "gatelab.studies.questions.claims:Claims",
     "copy-memory": "gatelab.studies.questions.copy_memory:CopyMemory",
     "comparison": "gatelab.studies.questions.comparison:Comparison",

@@ -24,7 +24,7 @@ def summarise(table: pd.DataFrame) -> dict[str, Any]:
     sets = [_set(str(name), rows, alone[alone["data"] == name]) for name, rows in trained.groupby("data", sort=False)]
     return {
         "sets": sets,
-        "ratios": {quantity: _ratios(sets, quantity) for quantity in ("error", "steps")},
+        "ratios": {quantity: ratios(sets, quantity) for quantity in ("error", "steps")},
         "costs": [cost for each in sets for cost in each.pop("cost_ratios")],
         "swapped": _swapped(trained),
     }
@@ -95,15 +95,15 @@ def _curve(histories: pd.Series) -> dict[str, list[float]]:
 # ---- ratios of cells ---------------------------------------------------------------------------------------------
 
 
-def _ratios(sets: Iterable[Mapping[str, Any]], quantity: str) -> list[dict[str, Any]]:
+def ratios(sets: Iterable[Mapping[str, Any]], quantity: str) -> list[dict[str, Any]]:
     """Every pair of cells on every set of data; for each pair, Holm's correction over the sets of data."""
     found = [(gap, each["data"]) for each in sets for gap in pairwise(_logs(each["cells"], quantity))]
     found.sort(key=lambda entry: (entry[0].a, entry[0].b))
-    ratios: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for _, entries in groupby(found, key=lambda entry: (entry[0].a, entry[0].b)):
         gaps, names = zip(*entries, strict=True)
-        ratios += [_ratio(gap, name) for gap, name in zip(holm(gaps), names, strict=True)]
-    return ratios
+        rows += [ratio(gap, name) for gap, name in zip(holm(gaps), names, strict=True)]
+    return rows
 
 
 def _logs(cells: Mapping[str, Any], quantity: str) -> dict[str, dict[int, float]]:
@@ -114,7 +114,7 @@ def _logs(cells: Mapping[str, Any], quantity: str) -> dict[str, dict[int, float]
     }  # fmt: skip
 
 
-def _ratio(gap: Difference, data: str) -> dict[str, Any]:
+def ratio(gap: Difference, data: str) -> dict[str, Any]:
     """``a`` over ``b``: the geometric mean over seeds and its interval, from a difference of logarithms."""
     ends = {end: None if (log := getattr(gap.units, end)) is None else float(np.exp(log))
             for end in ("mean", "low", "high")}  # fmt: skip
@@ -130,8 +130,8 @@ def _swapped(trained: pd.DataFrame) -> list[dict[str, Any]]:
         own, other = values(trials, "error"), values(trials, "swapped")
         logs = [np.log(other[seed] / own[seed]) for seed in own if seed in other]
         if logs:
-            ratio = _ratio(Difference(str(cell), OTHER_PLACE[str(cell)], estimate(logs), 0.0, None), str(data))
-            found.append({**ratio, "error": described(other)})
+            moved = ratio(Difference(str(cell), OTHER_PLACE[str(cell)], estimate(logs), 0.0, None), str(data))
+            found.append({**moved, "error": described(other)})
     return found
 
 

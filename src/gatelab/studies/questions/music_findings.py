@@ -48,11 +48,11 @@ def _cell(trials: pd.DataFrame) -> dict[str, Any]:
         "hidden_size": int(first["hidden_size"]),
         "chosen": {name: float(first[name]) for name in CHOSEN},
         "seconds": float(trials["train_seconds"].mean()),
-        "curve": _curve(trials["history"]),
+        "curve": curve(trials["history"]),
     }
 
 
-def _curve(histories: pd.Series) -> dict[str, Sequence[float]]:
+def curve(histories: pd.Series) -> dict[str, Sequence[float]]:
     """Mean validation and training loss of each epoch over seeds, as far as every seed went."""
     epochs = min(map(len, histories))
     losses = {
