@@ -35,6 +35,8 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "hidden-size": {"source": "sunspots_yearly", "lookback": 6, "epochs": 1},
     "length": {"settings": _ADDING, "parameters": 60},
     "music": {"source": str(Path(__file__).parents[1] / "tunes.json"), "parameters": 1500, "epochs": 2},
+    "stability": {"source": "adding", "by": "pixel", "length": 4, "examples": 16, "held_out": 16, "parameters": 60,
+                  "max_steps": 3},
 }
 """For each question, what makes any of its conditions a matter of moments."""
 

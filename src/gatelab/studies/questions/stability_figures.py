@@ -15,7 +15,7 @@ from gatelab.studies.verdict import called
 Row = Mapping[str, Any]
 _EDGE = 1.5
 """Powers of ten to either side of chance at which a map's colours end."""
-_OF_CHANCE = "loss / chance"
+_OF_CHANCE, _FALLEN = "loss / chance", "log10 of loss / chance"
 
 
 def figures(findings: Row) -> dict[str, Figure]:
@@ -29,11 +29,13 @@ def figures(findings: Row) -> dict[str, Figure]:
     drawn["Learning curves"] = _curves(findings["curves"])
     drawn["Gradient norms"] = _norms(findings["curves"])
     drawn["Steps to learn"] = _speed(findings["speed"])
-    drawn["Starts"] = _starts(findings["starts"])
+    for source in _sources(findings["starts"]):
+        drawn[f"Starts: {source}"] = _starts([group for group in findings["starts"] if group["source"] == source])
     drawn["Batch sizes"] = _batches(findings["batches"])
     for race in findings["optimizers"]:
-        drawn[f"Optimizers: {race['source']}, {called(race['cell'])}"] = _race(race)
-    drawn["Optimizers at the end"] = _ends(findings["optimizers"])
+        name = f"{race['source']}, {called(race['cell'])}"
+        drawn[f"Optimizers on the way: {name}"] = _race(race)
+        drawn[f"Optimizers at the end: {name}"] = _ends(race)
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
@@ -52,10 +54,10 @@ def _losses(found: Row) -> Figure | None:
     values = np.array(found["loss"], dtype=float)  # (cells and limits, rates)
     if not np.isfinite(values).any():
         return None
-    svg = plots.heat_map(values, **_axes(found), label="log10 of loss / chance", limits=(-_EDGE, _EDGE), centre=0)
+    svg = plots.heat_map(values, **_axes(found), label=_FALLEN, limits=(-_EDGE, _EDGE), centre=0)
     text = (
         f"Held-out loss after {found['steps']:,} steps, as log10 of its share of chance: −1 is a tenth, 0 what the "
-        "best constant answer costs, orange worse than that. Median over seeds; grey where most runs broke off."
+        "best constant answer costs, orange worse than that. Median over runs; grey where most runs broke off."
     )
     return Figure(svg, text, f"Final loss with {NAMES[found['optimizer']]} on {found['source']}")
 
@@ -63,7 +65,7 @@ def _losses(found: Row) -> Figure | None:
 def _divergences(found: Row) -> Figure:
     values = 100 * np.array(found["diverged"], dtype=float)  # (cells and limits, rates)
     svg = plots.heat_map(values, **_axes(found), label="runs that diverged, %", limits=(0, 100))
-    return Figure(svg, "Share of seeds that diverged, in percent.",
+    return Figure(svg, "Share of runs that diverged, in percent.",
                   f"Divergence with {NAMES[found['optimizer']]} on {found['source']}")  # fmt: skip
 
 
@@ -73,7 +75,7 @@ def _rates(pooled: Sequence[Row]) -> Figure | None:
             for row in sorted(pooled, key=lambda row: row["optimizer"] != "sgd")]  # fmt: skip
     if not rows:
         return None
-    text = "All learning rates of the maps, all problems and seeds together, with Wilson's 95 % intervals."
+    text = "All learning rates of the maps, all problems and runs together, with Wilson's 95 % intervals."
     return Figure(plots.interval_chart(rows, xlabel="runs that diverged, %"), text, "Rates of divergence by cell")
 
 
@@ -85,7 +87,7 @@ def _sources(groups: Sequence[Row]) -> list[str]:
 
 
 def _band(name: str, x: Any, runs: Sequence[Sequence[float | None]]) -> plots.Line:
-    """Median and range over seeds of ``runs (S, N)``, as far as every seed goes."""
+    """Median and range over runs of ``runs (S, N)``, as far as every run goes."""
     values = np.array(runs, dtype=float)  # (S, N)
     return plots.Line(name, x, np.median(values, axis=0), values.min(axis=0), values.max(axis=0))
 
@@ -96,7 +98,7 @@ def _curves(groups: Sequence[Row]) -> Figure | None:
                      for group in groups if group["source"] == source], source, "step", _OF_CHANCE, log_y=True)
         for source in _sources(groups)
     ]  # fmt: skip
-    text = "Adam at 0.01, clipped at norm 1: median over seeds, with the range from the least to the greatest."
+    text = "Adam at 0.01, clipped at norm 1: median over runs, with the range from the least to the greatest."
     return Figure(plots.panels(parts), text, "Held-out loss by step") if parts else None
 
 
@@ -116,7 +118,7 @@ def _speed(groups: Sequence[Row]) -> Figure | None:
                      for cell, found in group["cells"].items()], group["source"], "step", "share of runs that learned")
         for group in groups
     ]  # fmt: skip
-    text = "Adam, clipped at norm 1, at the rate that was best for the other seeds; with Wilson's 95 % intervals."
+    text = "Adam, clipped at norm 1, at the rate that was best for the other runs; with Wilson's 95 % intervals."
     return Figure(plots.panels(parts), text, "Share of runs that had learned by each step") if parts else None
 
 
@@ -128,11 +130,11 @@ def _interval(name: str, found: Row) -> tuple:
 
 
 def _starts(groups: Sequence[Row]) -> Figure | None:
-    rows = [_interval(f"{called(group['cell'])}, {group['source']}, {start(value['init'])}", value["fallen"])
+    rows = [_interval(f"{called(group['cell'])}, {start(value['init'])}", value["fallen"])
             for group in groups for value in group["values"] if value["fallen"]]  # fmt: skip
-    text = "Adam at 0.01, clipped at norm 1. A dot for each seed, the mean and its 95 % interval; 0 is chance."
-    svg = plots.interval_chart(rows, xlabel="log10 of loss / chance at the end") if rows else ""
-    return Figure(svg, text, "Loss at the end by start") if rows else None
+    text = "Adam at 0.01, clipped at norm 1. A dot for each run, the mean and its 95 % interval; 0 is chance."
+    svg = plots.interval_chart(rows, xlabel=f"{_FALLEN} at the end") if rows else ""
+    return Figure(svg, text, f"Loss at the end on {groups[0]['source']} by start") if rows else None
 
 
 def _batches(groups: Sequence[Row]) -> Figure | None:
@@ -140,8 +142,8 @@ def _batches(groups: Sequence[Row]) -> Figure | None:
     for source in _sources(groups):
         lines = [line for group in groups if group["source"] == source for line in _by_batch(group)]
         if lines:
-            parts.append(plots.Panel(lines, source, "log2 of the batch size", "log10 of loss / chance"))
-    text = "Adam at 0.01, clipped at norm 1, equal steps: mean over seeds and its 95 % interval."
+            parts.append(plots.Panel(lines, source, "batch size", _FALLEN, log_x=True))
+    text = "Adam at 0.01, clipped at norm 1, equal steps: mean over runs and its 95 % interval."
     return Figure(plots.panels(parts), text, "Loss at the end by batch size") if parts else None
 
 
@@ -151,7 +153,7 @@ def _by_batch(group: Row) -> list[plots.Line]:
         return []
     ends = {end: [np.nan if value["fallen"][end] is None else value["fallen"][end] for value in known]
             for end in ("mean", "low", "high")}  # fmt: skip
-    sizes = [np.log2(value["batch_size"]) for value in known]
+    sizes = [value["batch_size"] for value in known]
     return [plots.Line(called(group["cell"]), sizes, ends["mean"], ends["low"], ends["high"])]
 
 
@@ -164,14 +166,15 @@ def _race(race: Row) -> Figure | None:
         return None
     lines = [plots.Line(entry_name(f"{name}/{entry['clip']}"), race["instants"], entry["curve"])
              for name, entry in best.items()]  # fmt: skip
-    text = "Least held-out loss so far, median over seeds; of each optimizer the better, with clipping or without."
+    text = "Least held-out loss so far, median over runs; of each optimizer the better, with clipping or without."
     svg = plots.line_chart(lines, xlabel="seconds of one core", ylabel=_OF_CHANCE, log_y=True)
     return Figure(svg, text, f"Held-out loss by time on {race['source']} with the {called(race['cell'])}")
 
 
-def _ends(races: Sequence[Row]) -> Figure | None:
-    rows = [_interval(f"{called(race['cell'])}, {race['source']}: {entry_name(key)}", entry["tested"])
-            for race in races for key, entry in race["entries"].items() if entry["tested"]]  # fmt: skip
-    text = "Test loss of the best weights. A dot for each seed, the mean and its 95 % interval; 0 is chance."
+def _ends(race: Row) -> Figure | None:
+    """Every entry, the furthest first."""
+    entries = [(key, entry["tested"]) for key, entry in race["entries"].items() if entry["tested"]]
+    rows = [_interval(entry_name(key), tested) for key, tested in sorted(entries, key=lambda each: each[1]["mean"])]
+    text = "Test loss of the best weights. A dot for each run, the mean and its 95 % interval; 0 is chance."
     svg = plots.interval_chart(rows, xlabel="log10 of test loss / chance") if rows else ""
-    return Figure(svg, text, "Test loss by optimizer") if rows else None
+    return Figure(svg, text, f"Test loss on {race['source']} with the {called(race['cell'])}") if rows else None

@@ -23,6 +23,8 @@ DIVERGED = 2.0
 """Shares of chance above which a run that ends there has diverged."""
 REACHED = 0.25
 """The share of chance at which a problem counts as learned."""
+REFERENCE = "adam/1"
+"""The optimizer and the limit of the norm that others are compared with."""
 
 _USUAL = {"optimizer": "adam", "learning_rate": 0.01, "clip": "1", "init": "torch", "batch_size": 32}
 _LAST = 3  # looks whose median is the loss at the end
@@ -30,8 +32,8 @@ _INSTANTS = 60  # at which the curves over time are read
 
 
 def summarise(table: pd.DataFrame) -> dict[str, Any]:
-    """All findings; ``table`` has ``curve``, ``chance``, ``stopped`` and ``test.loss`` beside the conditions."""
-    table = judged(table)
+    """All findings; ``table`` has ``runs`` and ``chance`` beside the conditions."""
+    table = judged(unfolded(table))
     timed = table["max_seconds"].notna()
     mapped = table[~timed & (table["init"] == "torch") & (table["batch_size"] == 32)]
     return {
@@ -54,6 +56,14 @@ def summarise(table: pd.DataFrame) -> dict[str, Any]:
 # ---- what became of a run ----------------------------------------------------------------------------------------
 
 
+def unfolded(table: pd.DataFrame) -> pd.DataFrame:
+    """A row for each run instead of each trial; ``seed`` then numbers the runs, in all conditions alike."""
+    repeats = [range(len(runs)) for runs in table["runs"]]
+    rows = table.assign(repeat=repeats).explode(["runs", "repeat"], ignore_index=True)
+    rows = rows.drop(columns="runs").join(pd.DataFrame(list(rows["runs"])))
+    return rows.assign(seed=rows.groupby(["seed", "repeat"]).ngroup())
+
+
 def judged(table: pd.DataFrame) -> pd.DataFrame:
     """The table with, of each run, what became of it.
 
@@ -69,7 +79,7 @@ def judged(table: pd.DataFrame) -> pd.DataFrame:
         fallen=np.log10(np.minimum(share, 1)),
         diverged=(share > DIVERGED).astype(float),
         reached=[_first(curve["steps"], loss <= REACHED) for curve, loss in zip(table["curve"], losses, strict=True)],
-        tested=np.log10(np.minimum(table["test.loss"].astype(float) / table["chance"], 1)),
+        tested=np.log10(np.minimum([test["loss"] for test in table["test"]] / table["chance"], 1)),
         clip=["none" if pd.isna(limit) else f"{limit:g}" for limit in table["clip_norm"]],
     )
 
@@ -278,19 +288,33 @@ def _counts(rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def _race(rows: pd.DataFrame) -> dict[str, Any]:
-    """All optimizers on one problem with one cell, at equal time; every pair tested by seed."""
+    """All optimizers on one problem with one cell, at equal time."""
     first, limit = rows.iloc[0], float(rows["max_seconds"].iloc[0])
     instants = np.linspace(0, limit, _INSTANTS)  # (N,)
     entries = {f"{name}/{clip}": own for (name, clip), own in rows.groupby(["optimizer", "clip"], sort=False)}
-    gaps = pairwise({key: values(own, "tested") for key, own in entries.items()})
+    beside, clipping = _asked({key: values(own, "tested") for key, own in entries.items()})
     return {
         "source": first["source"],
         "cell": first["cell"],
         "limit": limit,
         "instants": [float(instant) for instant in instants],
         "entries": {key: _entry(own, instants) for key, own in entries.items()},
-        "gaps": [{**asdict(gap), "found": gap.found} for gap in gaps],
+        "beside": beside,
+        "clipping": clipping,
     }
+
+
+def _asked(tested: Mapping[str, Mapping[int, float]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Every other entry beside the usual one, and each optimizer with clipping beside itself without.
+
+    That is all that is asked: to test every pair would cost what a few seeds can tell.
+    """
+    others = [(key, REFERENCE) for key in tested if key != REFERENCE]
+    clips = [(key, f"{key.removesuffix('/none')}/1") for key in tested if key.endswith("/none")]
+    pairs = [(a, b) for a, b in dict.fromkeys([*others, *clips]) if set(tested[a]) & set(tested.get(b, ()))]
+    gaps = holm([pairwise({a: tested[a], b: tested[b]})[0] for a, b in pairs])
+    plain = {pair: {**asdict(gap), "found": gap.found} for pair, gap in zip(pairs, gaps, strict=True)}
+    return tuple([plain[pair] for pair in asked if pair in plain] for asked in (others, clips))
 
 
 def _entry(rows: pd.DataFrame, instants: np.ndarray) -> dict[str, Any]:

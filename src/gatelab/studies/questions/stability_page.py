@@ -8,6 +8,7 @@ from typing import Any
 from gatelab.report.page import Figure, Table
 from gatelab.report.text import number
 from gatelab.studies.questions import stability_figures
+from gatelab.studies.questions.stability_findings import REFERENCE
 from gatelab.studies.questions.stability_names import NAMES, clipped, entry_name, percent, share, start
 from gatelab.studies.statistics import Estimate
 from gatelab.studies.verdict import amount, called, listed
@@ -46,7 +47,11 @@ def verdict(findings: Row) -> list[str]:
         *_clipping_in_races(findings["optimizers"]),
     ]
     seeds = max((len(curves["losses"]) for curves in findings["curves"]), default=0)
-    few = ["With fewer than three seeds nothing is tested: what is said may be luck."] if seeds < 3 else []
+    few = (
+        ["With fewer than three runs of each kind no test can tell much: what is said may be luck."]
+        if seeds < 3
+        else []
+    )
     return [*(said or ["No map and no race finished, so nothing can be said."]), *few]
 
 
@@ -153,38 +158,40 @@ def _varied(groups: Sequence[Row], factor: str, word: str) -> list[str]:
 
 
 def _race(race: Row) -> str:
+    """Losses are logarithms, so that a difference below zero is a loss that fell further."""
     entries = {key: entry for key, entry in race["entries"].items() if entry["tested"]}
     where = f"On {race['source']} with the {called(race['cell'])}, in {number(race['limit'])} s"
     if not entries:
         return f"{where} no optimizer reached anything."
     best = min(entries, key=lambda key: entries[key]["tested"]["mean"])
-    reached = f"{entry_name(best)} gets furthest, to {percent(10 ** entries[best]['tested']['mean'])} of chance"
-    tested = [gap for gap in race["gaps"] if best in (gap["a"], gap["b"]) and gap["p"] is not None]
-    others = {gap["b"] if gap["a"] == best else gap["a"]: gap["found"] for gap in tested}
-    same = [entry_name(key) for key, found in others.items() if not found]
-    worse = [entry_name(key) for key, found in others.items() if found]
-    said = [f"no difference found from {listed(same)}"] if same else []
-    said += [f"surely less far get {listed(worse)}"] if worse else []
-    return f"{where} {'; '.join([reached, *said])}."
+    said = [f"{entry_name(best)} gets furthest, to {_reached(entries[best])} of chance"]
+    tested = [gap for gap in race["beside"] if gap["p"] is not None]
+    sides = {
+        "further": [gap["a"] for gap in tested if gap["found"] and gap["units"]["mean"] < 0],
+        "less far": [gap["a"] for gap in tested if gap["found"] and gap["units"]["mean"] > 0],
+        "no difference found": [gap["a"] for gap in tested if not gap["found"]],
+    }
+    beside = [f"{how}: {listed([entry_name(key) for key in keys])}" for how, keys in sides.items() if keys]
+    said += [f"beside {entry_name(REFERENCE)} ({_reached(entries[REFERENCE])}) {'; '.join(beside)}"] if beside else []
+    return f"{where} {'; '.join(said)}."
+
+
+def _reached(entry: Row) -> str:
+    return percent(10 ** entry["tested"]["mean"])
 
 
 def _clipping_in_races(races: Sequence[Row]) -> list[str]:
-    found, tested = [], 0
-    for race in races:
-        for gap in race["gaps"]:
-            (name, clip), (other, _) = gap["a"].split("/"), gap["b"].split("/")
-            if name != other or gap["p"] is None:
-                continue
-            tested += 1
-            if gap["found"]:
-                without = gap["units"]["mean"] if clip == "none" else -gap["units"]["mean"]
-                verb = "helps" if without > 0 else "harms"
-                found.append(f"it {verb} {NAMES[name]} ({called(race['cell'])}, {race['source']})")
-    if not tested:
-        return []
-    rest = tested - len(found)
-    more = [f"no difference found in {rest} of {tested} comparisons"] if rest else []
-    return [f"Clipping where the learning rate was chosen with it: {'; '.join([*found, *more])}."]
+    """``a`` is not clipped and ``b`` is; their difference is above zero where clipping helps."""
+    pairs = [(race, gap) for race in races for gap in race["clipping"] if gap["p"] is not None]
+    said = [
+        f"it {'helps' if gap['units']['mean'] > 0 else 'harms'} {NAMES[gap['a'].split('/')[0]]} "
+        f"({called(race['cell'])}, {race['source']})"
+        for race, gap in pairs
+        if gap["found"]
+    ]
+    rest = len(pairs) - len(said)
+    said += [f"no difference found in {rest} of {len(pairs)} comparisons"] if rest else []
+    return [f"Clipping where the learning rate was chosen with it: {'; '.join(said)}."] if said else []
 
 
 # ---- pictures and tables -----------------------------------------------------------------------------------------
@@ -210,7 +217,7 @@ def _divergences(rows: Sequence[Row]) -> Table:
     cells = [[row["source"], NAMES[row["optimizer"]], called(row["cell"]), clipped(row["clip"]),
               row["diverged"]["count"], share(row["diverged"]), share(row["learned"])] for row in rows]  # fmt: skip
     return Table(["problem", "optimizer", "cell", "gradient", "runs", "diverged", "had learned"], cells,
-                 "All learning rates and seeds together, with Wilson's 95 % intervals.")  # fmt: skip
+                 "All learning rates and runs together, with Wilson's 95 % intervals.")  # fmt: skip
 
 
 def _values(groups: Sequence[Row], factor: str, column: str) -> Table:
@@ -219,8 +226,8 @@ def _values(groups: Sequence[Row], factor: str, column: str) -> Table:
              f"{value['diverged']} of {value['runs']}"]
             for group in groups for value in group["values"]]  # fmt: skip
     caption = (
-        "Loss at the end in shares of chance: geometric mean over seeds with its 95 % interval. Spread: standard "
-        "deviation of its log10 over seeds."
+        "Loss at the end in shares of chance: geometric mean over runs with its 95 % interval. Spread: standard "
+        "deviation of its log10 over runs."
     )
     return Table(["problem", "cell", column, "loss", "spread", "learned", "diverged"], rows, caption)
 
@@ -230,7 +237,7 @@ def _entries(races: Sequence[Row]) -> Table:
              number(entry["steps"]), f"{entry['diverged']} of {entry['runs']}"]
             for race in races for key, entry in race["entries"].items()]  # fmt: skip
     caption = (
-        "Test loss of the best weights, in shares of chance: geometric mean over seeds with its 95 % interval. Steps: "
+        "Test loss of the best weights, in shares of chance: geometric mean over runs with its 95 % interval. Steps: "
         "median; one of L-BFGS is twenty rounds, one of Hessian-free optimization up to fifty."
     )
     return Table(["problem", "cell", "optimizer", "chosen", "test loss", "steps", "diverged"], rows, caption)

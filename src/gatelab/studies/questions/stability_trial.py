@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import statistics
 import time
 from collections.abc import Iterator, Mapping
 from itertools import count
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from gatelab.core.config import ModelConfig
 from gatelab.core.random import generator, integer_seed
 from gatelab.core.task import Batch
 from gatelab.studies.training_trial import model_of, task_of
@@ -35,29 +37,49 @@ _SCORED = 1024
 
 
 def measure(trial: Trial, folder: Path, beat: Beat) -> Measured:
-    """Trains for so many steps or seconds, and looks at the loss on the validation part on the way.
+    """Trains as often as the condition repeats (once where it only tries), each time from weights of its own.
+
+    ``runs`` has what became of each training; ``test`` are means over them.
 
     Seconds are those that this thread computes: on a machine with nothing beside it the time on the wall, on a busy
     one what that would have been. Looking does not count.
     """
-    condition, task = trial.configuration, task_of(trial.configuration)
+    condition = {name: value for name, value in trial.configuration.items() if name != "repeats"}
+    repeats = 1 if trial.kind == "tune" else trial.configuration["repeats"]
+    task = task_of(condition)
+    model = model_of(task, condition)
     with use_threads(1), flush_denormals(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(integer_seed(trial.seed, "init"))
-        model = model_of(task, condition)
-        watched = Watched(task, task.build(model))
-        stopped = train(watched, condition, trial.seed, beat)
-        network = watched.best_network()
-        metrics = dict(task.evaluate(network, "test").metrics)
-    name = next(name for name in ("cross-entropy", "MSE") if name in metrics)  # what training lessens
+        runs = [_run(task, model, condition, integer_seed(trial.seed, "repeat", repeat), beat)
+                for repeat in range(repeats)]  # fmt: skip
+    tests = [run["test"] for run in runs]
     return Measured({
-        "chance": task.baselines()["chance"]("validation").metrics[name],
-        "parameters": parameter_count(network),
+        "chance": task.baselines()["chance"]("validation").metrics[_trained_on(tests[0])],
+        "parameters": parameter_count(task.build(model)),
         "hidden_size": model.hidden_size,
+        "score": min(run["best"] for run in runs),
+        "test": {name: statistics.fmean(test[name] for test in tests) for name in tests[0]},
+        "runs": runs,
+    })  # fmt: skip
+
+
+def _run(task: Problem, model: ModelConfig, condition: Mapping[str, Any], seed: int, beat: Beat) -> dict[str, Any]:
+    """One training: why it ended, what was seen on the way, and the test of the weights that were best."""
+    torch.manual_seed(integer_seed(seed, "init"))
+    watched = Watched(task, task.build(model))
+    stopped = train(watched, condition, seed, beat)
+    network = watched.best_network()
+    metrics = dict(task.evaluate(network, "test").metrics)
+    return {
         "stopped": stopped,
         "curve": watched.curve,
-        "score": watched.best,
-        "test": {**metrics, "loss": metrics[name]},
-    })  # fmt: skip
+        "best": watched.best,
+        "test": {**metrics, "loss": metrics[_trained_on(metrics)]},
+    }
+
+
+def _trained_on(metrics: Mapping[str, float]) -> str:
+    """The metric that training lessens."""
+    return next(name for name in ("cross-entropy", "MSE") if name in metrics)
 
 
 class Watched:
