@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 
 from gatelab.report.text import clean, number
@@ -30,7 +30,7 @@ class Table:
 class Figure:
     """A picture as inline SVG, drawn by ``gatelab.report.plots``."""
 
-    svg: str
+    svg: str = field(repr=False)
     caption: str = ""
     alt: str = ""
     """What the picture shows, for who cannot see it."""
