@@ -25,7 +25,9 @@ def figures(findings: Row) -> dict[str, Figure]:
         name = f"{NAMES[found['optimizer']]} on {found['source']}"
         drawn[f"Loss by learning rate and clipping: {name}"] = _losses(found)
         drawn[f"Divergence by learning rate and clipping: {name}"] = _divergences(found)
-    drawn["Rates of divergence"] = _rates(findings["pooled"])
+    for source in _sources(findings["divergence"]):
+        drawn[f"Rates of divergence: {source}"] = _rates([row for row in findings["divergence"]
+                                                          if row["source"] == source])  # fmt: skip
     drawn["Learning curves"] = _curves(findings["curves"])
     drawn["Gradient norms"] = _norms(findings["curves"])
     drawn["Steps to learn"] = _speed(findings["speed"])
@@ -69,14 +71,15 @@ def _divergences(found: Row) -> Figure:
                   f"Divergence with {NAMES[found['optimizer']]} on {found['source']}")  # fmt: skip
 
 
-def _rates(pooled: Sequence[Row]) -> Figure | None:
+def _rates(divergence: Sequence[Row]) -> Figure | None:
     rows = [(f"{called(row['cell'])}, {NAMES[row['optimizer']]}, {clipped(row['clip'])}",
              *(100 * row["diverged"][name] for name in ("mean", "low", "high")), ())
-            for row in sorted(pooled, key=lambda row: row["optimizer"] != "sgd")]  # fmt: skip
+            for row in divergence if row["clip"] in ("none", "1")]  # fmt: skip
     if not rows:
         return None
-    text = "All learning rates of the maps, all problems and runs together, with Wilson's 95 % intervals."
-    return Figure(plots.interval_chart(rows, xlabel="runs that diverged, %"), text, "Rates of divergence by cell")
+    text = "All learning rates of the map together, with Wilson's 95 % intervals."
+    svg = plots.interval_chart(rows, xlabel="runs that diverged, %")
+    return Figure(svg, text, f"Rates of divergence on {divergence[0]['source']}")
 
 
 # ---- curves ------------------------------------------------------------------------------------------------------

@@ -40,8 +40,6 @@ def summarise(table: pd.DataFrame) -> dict[str, Any]:
         "maps": [_map(rows) for _, rows in mapped.groupby(["source", "optimizer"], sort=False)],
         "divergence": [_divergence(rows) for _, rows in
                        mapped.groupby(["source", "optimizer", "cell", "clip"], sort=False)],
-        "pooled": [_divergence(rows) for _, rows in mapped[mapped["clip"].isin(["none", "1"])].groupby(
-                   ["optimizer", "cell", "clip"], sort=False)],
         "clipping": _clipping(mapped),
         "cells": _cells(mapped),
         "speed": [_speed(rows) for _, rows in _where(mapped, optimizer="adam", clip="1").groupby("source", sort=False)],
@@ -147,20 +145,20 @@ def _divergence(rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def _clipping(mapped: pd.DataFrame) -> list[dict[str, Any]]:
-    """The share of diverged runs without clipping less that with norm 1, over all rates and problems, by seed."""
+    """The share of diverged runs without clipping less that with norm 1, over all learning rates, run by run."""
     found = []
-    for (optimizer, cell), rows in mapped.groupby(["optimizer", "cell"], sort=False):
+    for (source, optimizer, cell), rows in mapped.groupby(["source", "optimizer", "cell"], sort=False):
         shares = {clip: _by_seed(_where(rows, clip=clip)) for clip in ("none", "1")}
-        found += [({"optimizer": optimizer, "cell": cell}, gap) for gap in pairwise(shares)]
+        found += [({"source": source, "optimizer": optimizer, "cell": cell}, gap) for gap in pairwise(shares)]
     return _tested(found)
 
 
 def _cells(mapped: pd.DataFrame) -> list[dict[str, Any]]:
-    """The shares of diverged runs of two cells beside each other, without clipping, by seed."""
+    """The shares of diverged runs of two cells beside each other, without clipping, run by run."""
     found = []
-    for optimizer, rows in _where(mapped, clip="none").groupby("optimizer", sort=False):
+    for (source, optimizer), rows in _where(mapped, clip="none").groupby(["source", "optimizer"], sort=False):
         shares = {cell: _by_seed(own) for cell, own in rows.groupby("cell", sort=False)}
-        found += [({"optimizer": optimizer}, gap) for gap in pairwise(shares)]
+        found += [({"source": source, "optimizer": optimizer}, gap) for gap in pairwise(shares)]
     return _tested(found)
 
 

@@ -36,8 +36,7 @@ def _timed(condition: Row) -> bool:
 def verdict(findings: Row) -> list[str]:
     """What diverges, what clipping does to that, who learns fastest, what start, batch and optimizer change."""
     said = [
-        *_headline(findings["pooled"]),
-        *_rates(findings["pooled"]),
+        *_headline(findings["divergence"]),
         *_clipping(findings["clipping"]),
         *_cells(findings["cells"]),
         *(_speed(speed) for speed in findings["speed"]),
@@ -46,36 +45,25 @@ def verdict(findings: Row) -> list[str]:
         *(_race(race) for race in findings["optimizers"]),
         *_clipping_in_races(findings["optimizers"]),
     ]
-    seeds = max((len(curves["losses"]) for curves in findings["curves"]), default=0)
-    few = (
-        ["With fewer than three runs of each kind no test can tell much: what is said may be luck."]
-        if seeds < 3
-        else []
-    )
+    runs = max((len(curves["losses"]) for curves in findings["curves"]), default=0)
+    few = [] if runs >= 3 else ["With fewer than three runs of each kind no test can tell much: it may be luck."]
     return [*(said or ["No map and no race finished, so nothing can be said."]), *few]
 
 
-def _headline(pooled: Sequence[Row]) -> list[str]:
-    plain = {
-        clip: [row for row in pooled if row["optimizer"] == "sgd" and row["clip"] == clip] for clip in ("none", "1")
-    }
-    if not plain["none"] or not plain["1"]:
-        return []
-    without, within = (
-        listed([f"{percent(row['diverged']['mean'])} in the {called(row['cell'])}" for row in plain[clip]])
-        for clip in ("none", "1")
-    )
-    return [f"Of runs with plain SGD over a wide range of learning rates {without} diverge; clipped at norm 1 it is "
-            f"{within}."]  # fmt: skip
-
-
-def _rates(pooled: Sequence[Row]) -> list[str]:
+def _headline(rows: Sequence[Row]) -> list[str]:
+    """Plain SGD by problem, not clipped and clipped."""
     said = []
-    for optimizer, clip in dict.fromkeys((row["optimizer"], row["clip"]) for row in pooled):
-        rows = [row for row in pooled if (row["optimizer"], row["clip"]) == (optimizer, clip)]
-        each = listed([f"{called(row['cell'])} {share(row['diverged'])}" for row in rows])
-        said.append(f"{NAMES[optimizer]}, {clipped(clip)}: {each}")
-    return [f"Divergence over the whole maps: {'; '.join(said)}."] if said else []
+    for source in dict.fromkeys(row["source"] for row in rows):
+        mine = [row for row in rows if row["source"] == source and row["optimizer"] == "sgd"]
+        parts = [f"{clipped(clip)} {_by_cell(own)}" for clip in ("none", "1")
+                 if (own := [row for row in mine if row["clip"] == clip])]  # fmt: skip
+        said += [f"on {source} {', '.join(parts)}"] if parts else []
+    what = "Runs with plain SGD that diverge, over a wide range of learning rates"
+    return [f"{what}: {'; '.join(said)}."] if said else []
+
+
+def _by_cell(rows: Sequence[Row]) -> str:
+    return listed([f"{percent(row['diverged']['mean'])} ({called(row['cell'])})" for row in rows])
 
 
 def _clipping(gaps: Sequence[Row]) -> list[str]:
@@ -83,15 +71,17 @@ def _clipping(gaps: Sequence[Row]) -> list[str]:
     tested = [gap for gap in gaps if gap["p"] is not None]
     what = {True: "lowers", False: "raises"}
     said = [
-        f"it {what[lowers]} the rate of divergence of "
-        + listed([f"the {called(gap['cell'])} with {NAMES[gap['optimizer']]} by {_points(gap)}" for gap in sure])
+        f"it {what[lowers]} the rate of divergence of " + listed([f"{_which(gap)} by {_points(gap)}" for gap in sure])
         for lowers in (True, False)
         if (sure := [gap for gap in tested if gap["found"] and (gap["units"]["mean"] > 0) == lowers])
     ]
     if same := [gap for gap in tested if not gap["found"]]:
-        names = listed([f"the {called(gap['cell'])} with {NAMES[gap['optimizer']]}" for gap in same])
-        said.append(f"no difference found for {names}")
+        said.append(f"no difference found for {listed([_which(gap) for gap in same])}")
     return [f"Clipping at norm 1: {'; '.join(said)}."] if said else []
+
+
+def _which(gap: Row) -> str:
+    return f"the {called(gap['cell'])} on {gap['source']} with {NAMES[gap['optimizer']]}"
 
 
 def _points(gap: Row) -> str:
@@ -102,14 +92,19 @@ def _points(gap: Row) -> str:
 
 def _cells(gaps: Sequence[Row]) -> list[str]:
     said = []
-    for gap in (gap for gap in gaps if gap["p"] is not None):
-        a, b, with_ = called(gap["a"]), called(gap["b"]), f"with {NAMES[gap['optimizer']]}"
-        if gap["found"]:
-            more, less = (a, b) if gap["units"]["mean"] > 0 else (b, a)
-            said.append(f"{with_} the {more} diverges more often than the {less}, by {_points(gap)}")
-        else:
-            said.append(f"{with_} no difference found between {a} and {b}")
-    return [f"Beside each other, without clipping: {'; '.join(said)}."] if said else []
+    for where in dict.fromkeys(f"on {gap['source']} with {NAMES[gap['optimizer']]}" for gap in gaps):
+        mine = [gap for gap in gaps if where == f"on {gap['source']} with {NAMES[gap['optimizer']]}"]
+        told = [_beside(gap) for gap in mine if gap["p"] is not None]
+        said += [f"{where} {', '.join(told)}"] if told else []
+    return [f"Divergence of cells beside each other, without clipping: {'; '.join(said)}."] if said else []
+
+
+def _beside(gap: Row) -> str:
+    a, b = called(gap["a"]), called(gap["b"])
+    if not gap["found"]:
+        return f"no difference found between {a} and {b}"
+    more, less = (a, b) if gap["units"]["mean"] > 0 else (b, a)
+    return f"the {more} more often than the {less}, by {_points(gap)}"
 
 
 def _speed(speed: Row) -> str:
@@ -135,7 +130,7 @@ def _there(found: Row) -> str:
 
 
 def _typical(found: Row, speed: Row) -> float:
-    """Mean steps, with the end of training for a run that never learned: what orders two cells."""
+    """Mean steps, with twice the steps of training for a run that never learned: what orders two cells."""
     times = [2 * speed["last"] if time is None else time for time in found["times"]]
     return sum(times) / len(times)
 
