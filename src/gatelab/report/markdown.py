@@ -6,11 +6,16 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 from gatelab.core import files
 from gatelab.report.page import Code, Figure, Page, Section, Table
+from gatelab.report.palette import light
 from gatelab.report.text import clean, number
 
+_SVG = "http://www.w3.org/2000/svg"
+_MARGIN = 14
+"""Paper around a picture, in pixels."""
 _MARKUP = re.compile(r"([\\`*<|]|^(?=[#>+-]))", re.MULTILINE)
 
 
@@ -18,8 +23,11 @@ def save_markdown(page: Page, path: str | os.PathLike[str]) -> None:
     """Writes the page to ``path``, and its pictures into a folder of the same name without the suffix."""
     path = Path(path)
     text, pictures = markdown(page, path.stem)
+    folder = path.with_suffix("")
     for name, svg in pictures.items():
-        files.write_text(path.with_suffix("") / name, svg + "\n")
+        files.write_text(folder / name, svg + "\n")
+    for old in set(folder.glob("[0-9]*.svg")) - {folder / name for name in pictures}:  # of an earlier writing
+        old.unlink()
     files.write_text(path, text)
 
 
@@ -43,7 +51,7 @@ def _parts(section: Section, folder: str, pictures: dict[str, str]) -> Iterator[
     for part in section.parts:
         if isinstance(part, Figure):
             name = f"{len(pictures) + 1}-{_slug(section.title)}.svg"
-            pictures[name] = part.svg
+            pictures[name] = alone(part.svg)
             yield f"![{as_text(part.alt or part.caption)}]({folder}/{name})"
         elif isinstance(part, Table):
             yield as_table(part)
@@ -53,6 +61,22 @@ def _parts(section: Section, folder: str, pictures: dict[str, str]) -> Iterator[
             yield as_text(part)
         if not isinstance(part, str) and part.caption:
             yield f"*{as_text(part.caption)}*"
+
+
+def alone(svg: str) -> str:
+    """A picture of ``report.plots`` as a file of its own: on paper, for it cannot know the colour of the page it is
+    shown on, and without the layout for phones."""
+    root = ElementTree.fromstring(svg)
+    space = f"{{{_SVG}}}"
+    for layout in root.findall(f"{space}svg[@class='narrow']"):
+        root.remove(layout)
+    width, height = (float(root.attrib[side]) for side in ("width", "height"))
+    for layout in root.findall(f"{space}svg"):
+        layout.attrib |= {"x": f"{_MARGIN}", "y": f"{_MARGIN}", "width": f"{width:g}", "height": f"{height:g}"}
+    root.attrib |= {"width": f"{width + 2 * _MARGIN:g}", "height": f"{height + 2 * _MARGIN:g}"}
+    root.insert(0, ElementTree.Element("rect", {"width": "100%", "height": "100%", "rx": "6", "fill": light("paper")}))
+    ElementTree.register_namespace("", _SVG)
+    return ElementTree.tostring(root, encoding="unicode")
 
 
 def as_table(table: Table) -> str:

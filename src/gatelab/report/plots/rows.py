@@ -182,8 +182,14 @@ def aligned(values: Sequence[float]) -> list[str]:
     whole = all(value == round(value) for value in values if np.isfinite(value))
     decimals = 0 if whole else int(np.clip(2 - np.floor(np.log10(np.median(sizes))), 0, 6))
     plain = len(sizes) == 0 or (sizes.max() < 1e9 and np.median(sizes) > 1e-5)
-    texts = [f"{value:,.{decimals}f}".replace("-", "−") if plain else number(value) for value in values]
+    texts = [_fixed(value, decimals) if plain else number(value) for value in values]
     return [text if np.isfinite(value) else "no value" for text, value in zip(texts, values, strict=True)]
+
+
+def _fixed(value: float, decimals: int) -> str:
+    """So many decimals, and no sign where they are all zero."""
+    text = f"{value:,.{decimals}f}"
+    return text.replace("-", "−" if float(text.replace(",", "")) else "")
 
 
 def _beside(axes: Axes, row: int, side: float, offset: tuple, text: str, align: str, colour: str) -> None:

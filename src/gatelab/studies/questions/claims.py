@@ -175,11 +175,11 @@ class Claims(Experiment):
         page, findings = super().page(results, records, store), results["findings"]
         if not findings:
             return page
-        shown = {*self.figures(findings)}
-        kept = [section for section in page.sections if section.title not in shown]
-        others = [f"{count} of the study {name}" for name, count in findings.get("studies", {}).items()]
-        facts = [*page.facts, *([("trials of others", ", ".join(others))] if others else [])]
-        return replace(page, facts=facts, sections=[kept[0], *claims_page.sections(findings), *kept[1:]], details="")
+        statements = {claim.statement for claim in CLAIMS}
+        drawn = {section.title: section.parts for section in page.sections if section.title in statements}
+        kept = [section for section in page.sections if section.title not in statements]
+        sections = [kept[0], *claims_page.sections(findings, drawn), *kept[1:]]
+        return replace(page, facts=[*page.facts, *claims_page.facts(findings)], sections=sections, details="")
 
 
 def _condition(data: str, settings: Mapping[str, Any], cell: str, **changed: Any) -> dict[str, Any]:

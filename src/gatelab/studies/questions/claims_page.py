@@ -100,11 +100,19 @@ def _headline(found: Sequence[Found]) -> str:
 
 
 def sentence(claim: Claim, found: Found) -> str:
-    """One statement: the verdict, how large the effect is, where it was found and where its opposite."""
+    """One statement and what is said of it."""
+    return f"“{claim.statement}” {answer(claim, found)}"
+
+
+def answer(claim: Claim, found: Found) -> str:
+    """The verdict, how large the effect is, where it was found and where its opposite."""
+    verdict = _verdict(found)
+    verdict = verdict[0].upper() + verdict[1:]
     if not found["rows"]:
-        return f"“{claim.statement}” {_verdict(found).capitalize()}."
-    effect = f"{claim.effect} {_effect(claim, found['over_all'])} over {_settings(found['over_all']['count'])}"
-    said = [f"“{claim.statement}” {_verdict(found).capitalize()}: {effect}."]
+        return f"{verdict}."
+    over_all, count = found["over_all"], found["over_all"]["count"]
+    settings = f"{count} {'setting' if count == 1 else 'settings'}"
+    said = [f"{verdict}. {claim.effect}: {_effect(claim, over_all)} over {settings}."]
     named = list(zip(labels(found["rows"]), found["rows"], strict=True))
     for outcome, words in (("for", "Found"), ("against", "The opposite"), ("open", "Not told from chance")):
         rows = [label for label, row in named if row["outcome"] == outcome]
@@ -119,10 +127,6 @@ def _some(names: Sequence[str], of: int) -> str:
         return f"in all {of} rows" if of > 1 else names[0]
     more = len(names) - _NAMED
     return f"in {len(names)} of {of} rows ({'; '.join(names[:_NAMED])}{f'; {more} more' if more > 0 else ''})"
-
-
-def _settings(count: int) -> str:
-    return f"{count} {'setting' if count == 1 else 'settings'}"
 
 
 def _verdict(found: Found) -> str:
@@ -208,19 +212,20 @@ def _drawn(claim: Claim, rows: Sequence[Row]) -> Figure:
     )
     side = "Left" if claim.supports < 0 else "Right"
     margin = f" or up to {claim.margin:.0%} beyond it" if claim.margin else ""
-    text = (f"{side} of the line{margin} the statement holds. Green circle: found; red cross: the opposite found; "
-            "grey: not told from chance. Mean and 95 % interval; dots are seeds, or the settings that a row gathers, "
-            "whose number stands in brackets.")  # fmt: skip
+    text = (
+        f"{side} of the line{margin} the statement holds. Green circle: found; red cross: the opposite found; grey: "
+        "not told from chance. Mean and 95 % interval; a dot for each seed, or (n) for each of n settings."
+    )
     return Figure(svg, text, f"{claim.effect}, in {len(rows)} rows")
 
 
 def tables(findings: Mapping[str, Any]) -> dict[str, Table]:
     """Every statement with its verdict."""
     rows = [_row(claim, found) for claim, found in _found(findings)]
-    columns = ["statement", "tested on", "effect", "over all settings", "found", "opposite", "rows", "verdict"]
+    columns = ["statement", "verdict", "effect", "over all settings", "found", "opposite", "rows", "tested on"]
     caption = (
         "Over all settings: mean with its 95 % interval over settings; of ratios the geometric mean. Found, opposite: "
-        "in how many of the rows of the picture below, by t-tests over seeds, corrected by Holm's method."
+        "in how many rows of the statement's picture, by t-tests over seeds, corrected by Holm's method."
     )
     return {"Ten statements": Table(columns, rows, caption)}
 
@@ -229,7 +234,7 @@ def _row(claim: Claim, found: Found) -> list[str]:
     over_all = _effect(claim, found["over_all"]) if found["over_all"] else "–"
     outcomes = [row["outcome"] for row in found["rows"]]
     counts = [str(outcomes.count("for")), str(outcomes.count("against")), str(len(outcomes))]
-    return [claim.statement, _tested_on(found), claim.effect, over_all, *counts, _verdict(found)]
+    return [claim.statement, _verdict(found), claim.effect, over_all, *counts, _tested_on(found)]
 
 
 def _tested_on(found: Found) -> str:
@@ -237,11 +242,16 @@ def _tested_on(found: Found) -> str:
     return ", ".join(named[:3]) + (f" and {len(named) - 3} more" if len(named) > 3 else "") or "–"
 
 
-def sections(findings: Mapping[str, Any]) -> list[Section]:
-    """A section for each statement: the verdict, how it was tested and on what, the picture."""
-    drawn = figures(findings)
-    return [Section(claim.statement, [sentence(claim, found), f"Tested: {claim.tested} {_where(found)}".rstrip(),
-                                      *([drawn[claim.statement]] if claim.statement in drawn else [])])
+def facts(findings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Whose trials count beside those of this study."""
+    counts = findings.get("studies", {})
+    return [("trials of other studies", ", ".join(f"{name} {count}" for name, count in counts.items()) or "none")]
+
+
+def sections(findings: Mapping[str, Any], drawn: Mapping[str, Sequence[Any]]) -> list[Section]:
+    """A section for each statement: the verdict, how it was tested and on what, and what was ``drawn`` of it."""
+    return [Section(claim.statement, [answer(claim, found), f"Tested: {claim.tested} {_where(found)}".rstrip(),
+                                      *drawn.get(claim.statement, ())])
             for claim, found in _found(findings)]  # fmt: skip
 
 

@@ -49,9 +49,10 @@ class Length(Experiment):
         "gradient norm clipped at 1. Nothing is tuned for a length, and no length helps another: the studies "
         "adding and copy-memory show how much further one comes with both.",
         "Starts: torch's own, and chrono with the number of steps (Tallec & Ollivier 2018) for cells whose gates have "
-        "biases for it (standard: on recall and adding). The skill of a training is the share of the best simple method without memory that it takes "
-        "away from the error: 0 is as bad as chance, 1 is without error. A cell holds at a length where the median of "
-        "its seeds has a skill of at least a half there and at every shorter length.",
+        "biases for it (standard: on recall and adding). The skill of a training is the share of the best simple "
+        "method without memory that it takes away from the error: 0 is as bad as chance, 1 is without error. A cell "
+        "holds at a length where the median of its seeds has a skill of at least a half there and at every shorter "
+        "length.",
         "Costs of a training step on the adding problem: the cells take turns on one thread and one batch; memory is "
         "what a forward and a backward pass of the layer add at their peak to a process of their own.",
     )
