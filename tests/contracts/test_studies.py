@@ -33,12 +33,18 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "digits": {"parameters": 300, "epochs": 2, "learning_rate": 1e-2, "init": "torch"},
     "gradients": {"length": 4, "examples": 24, "held_out": 16, "hidden_size": 4, "batch_size": 8},
     "hidden-size": {"source": "sunspots_yearly", "lookback": 6, "epochs": 1},
+    "large-scale": {"updates": 2, "rows": 64, "stretch": 32, "epochs": 1, "batch_size": 512, "hidden_size": 4},
     "length": {"settings": _ADDING, "parameters": 60},
     "music": {"source": str(Path(__file__).parents[1] / "tunes.json"), "parameters": 1500, "epochs": 2},
     "stability": {"source": "adding", "by": "pixel", "length": 4, "examples": 16, "held_out": 16, "parameters": 60,
                   "max_steps": 3},
 }
 """For each question, what makes any of its conditions a matter of moments."""
+ONCE: Mapping[str, Mapping[str, Any]] = {
+    "large-scale": {"stretch": 64, "windows": [8, 16], "lengths": [200, 400], "window": 50, "sizes": [4], "updates": 2,
+                    "epochs": 3, "batch_size": 8, "processes": 1, "timing_seconds": 0.0},
+}  # fmt: skip
+"""The same for its baselines, where they are not made from the conditions."""
 
 
 def small(name: str) -> Study:
@@ -63,6 +69,9 @@ def shrunk(name: str, later: int = 0) -> type[Experiment]:
 
         def conditions(self):
             return [{**condition, **SMALL[name]} for condition in super().conditions()]
+
+        def baselines(self):
+            return [{**condition, **ONCE.get(name, {})} for condition in super().baselines()]
 
     return Small
 

@@ -18,6 +18,7 @@ _QUESTIONS = {
     "digits": "gatelab.studies.questions.digits:Digits",
     "gradients": "gatelab.studies.questions.gradients:Gradients",
     "hidden-size": "gatelab.studies.questions.hidden_size:HiddenSize",
+    "large-scale": "gatelab.studies.questions.large_scale:LargeScale",
     "length": "gatelab.studies.questions.length:Length",
     "music": "gatelab.studies.questions.music:Music",
     "stability": "gatelab.studies.questions.stability:Stability",

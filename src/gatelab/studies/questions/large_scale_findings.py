@@ -15,7 +15,7 @@ from gatelab.studies.statistics import bootstrap, described, estimate, pairwise
 
 LEARNED = 0.1
 """A mean counts as learned where no more than this share of its variance is missed."""
-_NORMS = ("none", "layer norm", "batch norm")
+NORMS = ("none", "layer norm", "batch norm")
 
 
 def summarise(table: pd.DataFrame) -> dict[str, Any]:
@@ -113,26 +113,27 @@ def _precision(rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def _processes(rows: pd.DataFrame) -> dict[str, Any]:
-    """Efficiency with the batch shared, and with one for each, from median times."""
+    """Efficiency with the batch shared, and with one for each: the median over epochs with its bootstrap interval."""
     row = rows.iloc[0]
     N, found = int(row["processes"]), []
     for each in row["passes"]:
-        medians = {name: float(np.median(each[f"{name}_ms"])) for name in ("alone", "shared", "larger")}
+        alone, shared, larger = (np.array(each[f"{name}_ms"]) for name in ("alone", "shared", "larger"))  # (epochs,)
         found.append({
             "size": each["size"], "gradient_error": each["gradient_error"], "weights_error": each["weights_error"],
-            **{f"{name}_ms": value for name, value in medians.items()},
-            "shared_efficiency": medians["alone"] / medians["shared"] / N,
-            "larger_efficiency": medians["alone"] / medians["larger"],
+            "alone_ms": float(np.median(alone)), "shared_ms": float(np.median(shared)),
+            "larger_ms": float(np.median(larger)),
+            "shared": asdict(bootstrap(list(alone / shared / N))), "larger": asdict(bootstrap(list(alone / larger))),
         })  # fmt: skip
-    return {"cell": row["cell"], "processes": N, "batch_size": int(row["batch_size"]), "passes": found}
+    beside = {"cores": int(row["cores"]), "others": float(row["others"])}
+    return {"cell": row["cell"], "processes": N, "batch_size": int(row["batch_size"]), "passes": found, **beside}
 
 
 # ---- normalisation -----------------------------------------------------------------------------------------------
 
 
 def _norm(rows: pd.DataFrame) -> dict[str, Any]:
-    """Accuracy, speed of learning and time by cell and normalisation; differences between normalisations, by seed."""
-    rows = rows.assign(norm=[_NORMS[bool(layer) + 2 * bool(batch)]
+    """Accuracy and losses by cell and normalisation; differences between normalisations, by seed."""
+    rows = rows.assign(norm=[NORMS[bool(layer) + 2 * bool(batch)]
                              for layer, batch in zip(rows["layer_norm"], rows["batch_norm"], strict=True)])  # fmt: skip
     found: list[dict[str, Any]] = []
     gaps: list[dict[str, Any]] = []
@@ -143,12 +144,22 @@ def _norm(rows: pd.DataFrame) -> dict[str, Any]:
             found.append({
                 "cell": cell, "norm": norm, "learning_rate": float(same["learning_rate"].iloc[0]),
                 "accuracy": described(values(same, "test.accuracy")),
-                "step_ms": float(same["step_ms"].median()),
                 "curve": [asdict(estimate(list(column))) for column in curves.T],
             })  # fmt: skip
         compared = pairwise({norm: values(same, "test.accuracy") for norm, same in by_norm.items()})
         gaps += [{"cell": cell, **asdict(gap), "found": gap.found} for gap in compared]
     return {"conditions": found, "differences": gaps}
+
+
+def _norm_cost(rows: pd.DataFrame) -> dict[str, Any]:
+    """How many times the plain layer's step each normalisation takes: the median over rounds."""
+    found = []
+    for _, row in rows.iterrows():
+        plain, *others = (np.array(row[f"step_ms.{norm}"]) for norm in NORMS)  # (rounds,) each
+        found += [{"cell": row["cell"], "norm": norm, "plain_ms": float(np.median(plain)),
+                   "times": asdict(bootstrap(list(taken / plain)))}
+                  for norm, taken in zip(NORMS[1:], others, strict=True)]  # fmt: skip
+    return {"steps": found}
 
 
 _PARTS: Mapping[str, Callable[[pd.DataFrame], dict[str, Any]]] = {
@@ -157,6 +168,7 @@ _PARTS: Mapping[str, Callable[[pd.DataFrame], dict[str, Any]]] = {
     "cost": _cost,
     "disk": _disk,
     "norm": _norm,
+    "norm_cost": _norm_cost,
     "precision": _precision,
     "processes": _processes,
 }

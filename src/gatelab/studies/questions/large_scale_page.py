@@ -17,11 +17,14 @@ PARTS = {
     "cost": "Memory by window",
     "disk": "Series on disk",
     "norm": "Digits",
+    "norm_cost": "Cost of norms",
     "precision": "Precision",
     "processes": "Processes",
 }
 _FLAT_MB = 16.0
 """Memory that grows by less than this while the series grows a hundredfold is called flat."""
+_FREE = 0.1
+"""A machine on which other programs keep less than this of a core busy is called free."""
 _MISSED = "share of variance missed"
 _READINGS = {"pieces": "in pieces", "map": "one mapping", "memory": "read into memory"}
 Rows = Sequence[Mapping[str, Any]]
@@ -38,16 +41,18 @@ def verdict(findings: Mapping[str, Any]) -> list[str]:
 
 def _said_of_windows(found: Mapping[str, Any]) -> list[str]:
     """How long a window must be for what is to be remembered."""
-    by_time: dict[int, list[str]] = {}
-    for each in found["enough"]:
-        cell = called(each["cell"])
-        text = f"no window in the {cell}" if each["window"] is None else f"{each['window']} steps in the {cell}"
-        by_time.setdefault(each["time"], []).append(text)
-    each = "; ".join(f"time constant {time}: {listed(texts)}" for time, texts in by_time.items())
+    said = []
+    for time in found["reach"]:
+        cells: dict[int | None, list[str]] = {}
+        for each in found["enough"]:
+            if str(each["time"]) == time:
+                cells.setdefault(each["window"], []).append(called(each["cell"]))
+        least = sorted(cells, key=lambda window: (window is None, window))
+        texts = [f"{window or 'none of these'} in {listed(cells[window])}" for window in least]
+        said.append(f"time constant {time}: {listed(texts)}")
     few = any(share["low"] is None for share in found["shares"])
     doubt = ["With one seed no interval can be given: what is said may be luck."] if few else []
-    return [f"The least window that is enough to learn nine tenths of a running mean grows with its memory; {each}.",
-            *doubt]  # fmt: skip
+    return [f"The least window with which nine tenths of a running mean are learned is, {'; '.join(said)}.", *doubt]
 
 
 def _said_of_bias(found: Mapping[str, Any]) -> list[str]:
@@ -107,6 +112,12 @@ def _plainly(text: str) -> str:
     return text.replace("none", "plain")
 
 
+def _said_of_norm_cost(found: Mapping[str, Any]) -> list[str]:
+    said = [f"{each['norm']} {amount(_estimate(each['times']), digits=2)} in the {called(each['cell'])}"
+            for each in found["steps"]]  # fmt: skip
+    return [f"A step takes so many times as long as in a plain layer: {listed(said)}."]
+
+
 def _said_of_precision(found: Mapping[str, Any]) -> list[str]:
     said = []
     for device, instructions in found["instructions"].items():
@@ -125,12 +136,17 @@ def _said_of_precision(found: Mapping[str, Any]) -> list[str]:
 
 def _said_of_processes(found: Mapping[str, Any]) -> list[str]:
     worst = max(each["gradient_error"] for each in found["passes"])
-    rates = [f"{each['size']} units {100 * each['shared_efficiency']:.0f} % with one batch shared and "
-             f"{100 * each['larger_efficiency']:.0f} % with a batch for each" for each in found["passes"]]  # fmt: skip
-    return [
-        f"{found['processes']} processes have the gradient of one to {number(worst, 2)}, and an efficiency of "
-        f"{listed(rates)}."
-    ]
+    rates = [f"{each['size']} units {_percent(each['shared'])} with one batch shared and "
+             f"{_percent(each['larger'])} with a batch for each" for each in found["passes"]]  # fmt: skip
+    lead = f"{found['processes']} processes have the gradient of one to a relative {number(worst, 2)}"
+    return [f"{lead}, and an efficiency of {listed(rates)}{_beside(found)}."]
+
+
+def _beside(found: Mapping[str, Any]) -> str:
+    """What is to be said of a machine that was not free."""
+    if found["others"] < _FREE:
+        return ""
+    return f" (measured while other programs kept {number(found['others'], 2)} of {found['cores']} cores busy)"
 
 
 _SAYS: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
@@ -139,6 +155,7 @@ _SAYS: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "cost": _said_of_cost,
     "disk": _said_of_disk,
     "norm": _said_of_norm,
+    "norm_cost": _said_of_norm_cost,
     "precision": _said_of_precision,
     "processes": _said_of_processes,
 }
@@ -200,7 +217,7 @@ def _cost_figure(found: Mapping[str, Any]) -> Figure:
     parts = [
         plots.Panel([plots.Line(called(found["cell"]), windows, [each[name] for each in found["passes"]])], title,
                     "window, steps", unit, log_x=True, log_y=name == "added_mb")
-        for name, title, unit in (("added_mb", "Memory", "MB"), ("step_us", "Time of a step", "µs"))
+        for name, title, unit in (("added_mb", "Memory", "MB"), ("step_us", "CPU time of a step", "µs"))
     ]  # fmt: skip
     text = (
         f"One pass of training over {found['stretch']:,} steps of {found['streams']} streams; the longest window is "
@@ -234,6 +251,14 @@ def _norm_figure(found: Mapping[str, Any]) -> Figure:
     return Figure(plots.panels(parts, len(parts)), text, "Validation loss by epoch, cell and normalisation")
 
 
+def _norm_cost_figure(found: Mapping[str, Any]) -> Figure:
+    rows = [(f"{called(each['cell'])}, {each['norm']}", *(each["times"][end] for end in ("mean", "low", "high")))
+            for each in found["steps"]]  # fmt: skip
+    svg = plots.bar_chart(rows, xlabel="time of a step / that of the plain layer", reference=(1.0, "plain"))
+    text = "A step of training on digits, by turns on one thread; median over rounds with 95 % bootstrap interval."
+    return Figure(svg, text, "Time of a step with layer norm and batch norm, relative to a plain layer")
+
+
 def _precision_figure(found: Mapping[str, Any]) -> Figure:
     rows = []
     for each in found["passes"]:
@@ -252,10 +277,13 @@ def _once(rows: Iterable[tuple]) -> list[tuple]:
 
 def _processes_figure(found: Mapping[str, Any]) -> Figure:
     names = {"shared": "one batch shared", "larger": "a batch for each"}
-    rows = [(f"{each['size']} units, {name}", each[f"{key}_efficiency"])
+    rows = [(f"{each['size']} units, {name}", *(each[key][end] for end in ("mean", "low", "high")))
             for each in found["passes"] for key, name in names.items()]  # fmt: skip
     svg = plots.bar_chart(rows, xlabel=f"efficiency of {found['processes']} processes", reference=(1.0, "ideal"))
-    text = f"{called(found['cell'])}, 100 steps, a batch of {found['batch_size']}; from the median time of a step."
+    text = (
+        f"{called(found['cell'])}, a batch of {found['batch_size']}; median over epochs with 95 % bootstrap "
+        f"interval. Meanwhile other programs kept {number(found['others'], 2)} of {found['cores']} cores busy."
+    )
     return Figure(svg, text, "Efficiency of several processes beside one")
 
 
@@ -265,6 +293,7 @@ _DRAWS: Mapping[str, Callable[[Mapping[str, Any]], Figure]] = {
     "cost": _cost_figure,
     "disk": _disk_figure,
     "norm": _norm_figure,
+    "norm_cost": _norm_cost_figure,
     "precision": _precision_figure,
     "processes": _processes_figure,
 }
@@ -274,6 +303,7 @@ _TITLES = {
     "cost": "What a window costs",
     "disk": "A series on disk",
     "norm": "Normalisation",
+    "norm_cost": "What a normalisation costs",
     "precision": "Low precision",
     "processes": "Several processes",
 }
@@ -289,9 +319,9 @@ def tables(findings: Mapping[str, Any]) -> dict[str, Table]:
         drawn["Share of variance missed"] = _missed(found)
     if found := findings.get("norm"):
         rows = [[called(each["cell"]), _norm_name(each["norm"]), number(each["learning_rate"]),
-                 amount(_estimate(each["accuracy"]), digits=3) if each["accuracy"] else "–", number(each["step_ms"], 3)]
+                 amount(_estimate(each["accuracy"]), digits=3) if each["accuracy"] else "–"]
                 for each in found["conditions"]]  # fmt: skip
-        columns = ["", "normalisation", "learning rate", "accuracy", "ms a step"]
+        columns = ["", "normalisation", "learning rate", "accuracy"]
         drawn["Normalisation"] = Table(columns, rows, "Digits; mean over seeds with 95 % t-interval.")
     if found := findings.get("processes"):
         rows = [[str(each["size"]), *(number(each[name], 3) for name in

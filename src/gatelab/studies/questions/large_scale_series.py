@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.signal import lfilter
 from torch import Tensor, nn
 
 from gatelab.core.config import ModelConfig
@@ -33,6 +32,8 @@ PIECE = 1 << 16
 
 def rows(T: int, B: int, seed: int, name: str = "series") -> Iterator[Array]:
     """The series in pieces ``(T', B, 1 + K)`` of about ``PIECE`` rows in all; it begins in its stationary state."""
+    from scipy.signal import lfilter  # here, for who only reads a series need not wait for it to load
+
     rng = generator(seed, name)
     decay = 1 - 1 / np.array(TIMES)  # (K,)
     state = rng.normal(size=(len(TIMES), B))  # (K, B)

@@ -7,20 +7,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from torch import nn
 
+from gatelab.bench.timing import Contender, alternate
 from gatelab.core.config import ModelConfig
 from gatelab.core.errors import GatelabError
 from gatelab.core.random import integer_seed
 from gatelab.nn import recurrent, truncated
 from gatelab.studies.questions import large_scale_series as series
-from gatelab.studies.training_trial import train_on_task
+from gatelab.studies.training_cost import step_times
+from gatelab.studies.training_trial import task_of, train_on_task
 from gatelab.studies.trials import Measured, Trial
 from gatelab.studies.worker import Beat
 from gatelab.training import use_threads
@@ -96,12 +100,12 @@ def _trained(trial: Trial, window: int, beat: Beat) -> series.Follower:
     optimizer = torch.optim.Adam(network.parameters(), lr=given["learning_rate"])
     streams = max(given["rows"] // window, 1)
     rows = series.rows(given["updates"] * window, streams, trial.seed, "train")
-    for step, _ in enumerate(series.train(network, _whole(rows, window), window, optimizer), start=1):
+    for step, _ in enumerate(series.train(network, whole_windows(rows, window), window, optimizer), start=1):
         beat(epoch=step, epochs=given["updates"])
     return network
 
 
-def _whole(rows: Iterable[np.ndarray], window: int) -> Iterator[np.ndarray]:
+def whole_windows(rows: Iterable[np.ndarray], window: int) -> Iterator[np.ndarray]:
     """The same rows in pieces of whole windows, for a window ends where a piece ends."""
     left = None
     for piece in rows:
@@ -130,15 +134,14 @@ def disk(trial: Trial, folder: Path, beat: Beat) -> dict[str, Any]:
     """Memory, and the time of a step, by the length of a series on disk and how it is read."""
     given = trial.configuration
     paths = {length: _file(folder, length, given["streams"]) for length in given["lengths"]}
-    found = []
-    for reading in given["readings"]:
-        passes = [{"path": str(path), "reading": reading, "window": given["window"]} for path in paths.values()]
-        measured = _in_process("memory", _sizes(given) | {"passes": passes}, beat)
-        found += [{"reading": reading, "length": length, "file_mb": path.stat().st_size / 1e6, **one}
-                  for (length, path), one in zip(paths.items(), measured, strict=True)]  # fmt: skip
+    every = [(reading, length) for reading in given["readings"] for length in given["lengths"]]
+    passes = [{"path": str(paths[length]), "reading": reading, "window": given["window"]} for reading, length in every]
+    measured = _in_process("memory", _sizes(given) | {"passes": passes}, beat)
+    megabytes = {length: path.stat().st_size / 1e6 for length, path in paths.items()}
     for path in paths.values():
         path.unlink()
-    return {"passes": found}
+    return {"passes": [{"reading": reading, "length": length, "file_mb": megabytes[length], **one}
+                       for (reading, length), one in zip(every, measured, strict=True)]}  # fmt: skip
 
 
 def _file(folder: Path, T: int, B: int) -> Path:
@@ -155,13 +158,19 @@ def _sizes(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def norm(trial: Trial, folder: Path, beat: Beat) -> dict[str, Any]:
-    """Trains a classifier of digits, with a normalisation or without: accuracy by epoch, and the time of a step."""
+    """Trains a classifier of digits, with a normalisation or without: accuracy, and the loss after each epoch."""
     given = {name: trial.configuration[name] for name in _OF_TASK}
     found = train_on_task(Trial(trial.kind, trial.label, trial.seed, given), folder, beat).measures
-    history = found["history"]
-    shared = {"score": found["score"], "step_ms": 1e3 * history[-1]["seconds"] / history[-1]["step"],
-              "validation_loss": [record["validation_loss"] for record in history]}  # fmt: skip
-    return shared | ({"test": found["test"]} if trial.kind == "train" else {})
+    losses = [record["validation_loss"] for record in found["history"]]
+    return {"score": found["score"], "validation_loss": losses, **({"test": test} if (test := found["test"]) else {})}
+
+
+def norm_cost(trial: Trial, folder: Path, beat: Beat) -> dict[str, Any]:
+    """The time of a step of the same training, plain and with either normalisation, by turns."""
+    given = {name: trial.configuration[name] for name in _OF_TASK}
+    kinds = {"none": {}, "layer norm": {"layer_norm": True}, "batch norm": {"batch_norm": True}}
+    times = step_times(task_of(given), [given | kind for kind in kinds.values()], trial.configuration["timing_seconds"])
+    return {"step_ms": dict(zip(kinds, times, strict=True))}
 
 
 # ---- precision ---------------------------------------------------------------------------------------------------
@@ -171,11 +180,14 @@ def precision(trial: Trial, folder: Path, beat: Beat) -> dict[str, Any]:
     """A pass of training in bfloat16 under autocast beside the same in float32: time, and error of the gradient."""
     given = trial.configuration
     device = torch.device(given["device"])
-    found = [each for H in given["sizes"] for each in _precision(given["cell"], H, given["rounds"], device, beat)]
-    return {"passes": [*found, _product(given["rounds"], device)], "instructions": _instructions(device)}
+    seconds, found = given["timing_seconds"], []
+    for H in given["sizes"]:
+        found += _precision(given["cell"], H, seconds, device)
+        beat()
+    return {"passes": [*found, _product(seconds, device)], "instructions": _instructions(device)}
 
 
-def _precision(cell: str, H: int, rounds: int, device: torch.device, beat: Beat) -> list[dict[str, Any]]:
+def _precision(cell: str, H: int, seconds: float, device: torch.device) -> list[dict[str, Any]]:
     torch.manual_seed(0)
     x = torch.randn(50, 32, 64, device=device)  # (T, B, I)
     layers: dict[str, nn.Module] = {"gatelab": recurrent(ModelConfig(cell, hidden_size=H), 64).to(device)}
@@ -185,7 +197,7 @@ def _precision(cell: str, H: int, rounds: int, device: torch.device, beat: Beat)
     passes = {(name, kind): _pass(layer, x, kind) for name, layer in layers.items() for kind in ("float32", "bfloat16")}
     exact = passes["gatelab", "float32"]()  # (P,)
     errors = {name: distance(passes[name, "bfloat16"](), exact)["error"] for name in layers}
-    times = _by_turns(passes, rounds, device, beat)
+    times = _by_turns(passes, seconds)
     return [{"layer": name, "size": H, "float32_ms": times[name, "float32"], "bfloat16_ms": times[name, "bfloat16"],
              "gradient_error": errors[name]} for name in layers]  # fmt: skip
 
@@ -201,29 +213,24 @@ def _pass(layer: Any, x: torch.Tensor, kind: str) -> Callable[[], torch.Tensor]:
     return run
 
 
-def _product(rounds: int, device: torch.device) -> dict[str, Any]:
+def _product(seconds: float, device: torch.device) -> dict[str, Any]:
     """One matrix product of 512 rows and columns in either precision: what there is to be won."""
     torch.manual_seed(0)
     exact = torch.randn(512, 512, device=device)
     kinds = {"float32_ms": exact, "bfloat16_ms": exact.bfloat16()}
-    times = _by_turns({name: partial(torch.mm, m, m) for name, m in kinds.items()}, rounds, device, lambda **_: None)
+    times = _by_turns({name: partial(torch.mm, m, m) for name, m in kinds.items()}, seconds)
     return {"layer": "matrix product", "size": 512, **times}
 
 
-def _by_turns(
-    passes: Mapping[Any, Callable[[], Any]], rounds: int, device: torch.device, beat: Beat
-) -> dict[Any, list[float]]:
-    """Milliseconds of each pass, once in every round: a slow moment of the machine meets all of them."""
-    times: dict[Any, list[float]] = {name: [] for name in passes}
-    for _ in range(rounds):
-        for name, run in passes.items():
-            begun = time.perf_counter()
-            run()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            times[name].append((time.perf_counter() - begun) * 1e3)
-        beat()
-    return times
+def _by_turns(passes: Mapping[Any, Callable[[], torch.Tensor]], seconds: float) -> dict[Any, list[float]]:
+    """Milliseconds of each pass in every round."""
+    contenders = [Contender(str(name), partial(_called, run)) for name, run in passes.items()]
+    rounds = 1e3 * alternate(contenders, seconds)  # (R, K)
+    return {name: column.round(4).tolist() for name, column in zip(passes, rounds.T, strict=True)}
+
+
+def _called(run: Callable[[], torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {"result": run()}
 
 
 def _instructions(device: torch.device) -> str:
@@ -240,20 +247,38 @@ def _instructions(device: torch.device) -> str:
 def processes(trial: Trial, folder: Path, beat: Beat) -> dict[str, Any]:
     """One model trained by one process and by several: first gradient, last weights, time of a step.
 
-    Runs by turns: alone, together on the same batch, and together with as much for each as the one had.
+    Two launches: one process, and several, first on the same batch, then with as much for each as the one had.
     """
     given = trial.configuration
-    N, B, found = given["processes"], given["batch_size"], []
-    for H in given["sizes"]:
-        sizes = {"cell": given["cell"], "hidden_size": H, "steps": given["updates"], "epochs": given["rounds"]}
-        alone = _in_process("share", sizes | {"batch_size": B}, beat)
-        same = _in_process("share", sizes | {"batch_size": B}, beat, processes=N)
-        more = _in_process("share", sizes | {"batch_size": B * N}, beat, processes=N)
+    N, B = given["processes"], given["batch_size"]
+    own = {"cell": given["cell"], "sizes": given["sizes"], "steps": given["updates"], "epochs": given["epochs"]}
+    with _machine() as seen:
+        (first,) = _in_process("share", own | {"batches": [B]}, beat)
+        several = _in_process("share", own | {"batches": [B, B * N]}, beat, processes=N)
+    found = []
+    for H, alone, same, more in zip(given["sizes"], first, *several, strict=True):
         errors = {f"{name}_error": distance(torch.tensor(same[name]), torch.tensor(alone[name]))["error"]
                   for name in ("gradient", "weights")}  # fmt: skip
         times = {"alone_ms": alone["step_ms"], "shared_ms": same["step_ms"], "larger_ms": more["step_ms"]}
         found.append({"size": H, **errors, **times})
-    return {"passes": found}
+    return {"passes": found, **seen}
+
+
+@contextmanager
+def _machine() -> Iterator[dict[str, float]]:
+    """How many ``cores`` there are, and how many of them ``others`` than processes started here kept busy meanwhile."""
+    seen: dict[str, float] = {"cores": psutil.cpu_count() or 1}
+    begun, own = time.perf_counter(), _of_children()
+    psutil.cpu_percent()  # counts from here
+    yield seen
+    busy = psutil.cpu_percent() / 100 * seen["cores"]
+    seen["others"] = max(busy - (_of_children() - own) / (time.perf_counter() - begun), 0.0)
+
+
+def _of_children() -> float:
+    """CPU seconds of all processes that were started here and have ended."""
+    used = psutil.Process().cpu_times()
+    return used.children_user + used.children_system
 
 
 def _in_process(what: str, given: Mapping[str, Any], beat: Beat, processes: int = 1) -> Any:
@@ -269,8 +294,8 @@ def _in_process(what: str, given: Mapping[str, Any], beat: Beat, processes: int 
             except subprocess.TimeoutExpired:
                 beat()
     if process.returncode:
-        raise GatelabError("a process of the study failed", got=err.strip().splitlines()[-1:])
+        raise GatelabError("a process of the study failed", got=err.strip()[-500:])
     return json.loads(out)
 
 
-_PARTS = {each.__name__: each for each in (learned, bias, cost, disk, norm, precision, processes)}
+_PARTS = {each.__name__: each for each in (learned, bias, cost, disk, norm, norm_cost, precision, processes)}
