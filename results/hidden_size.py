@@ -1,45 +1,28 @@
-"""Keeps what the study `hidden-size` found: `hidden_size.py [FOLDER]`, by default of runs/study-hidden-size.
+"""Makes the rule of `gatelab suggest` from the records of the study `hidden-size` that results/studies.py keeps.
 
-Writes the study's records to results/hidden_size.jsonl, and the rule that follows from them, with its worth, to
-src/gatelab/studies/hidden_size_rule.json, where `gatelab suggest` reads it. A test makes the rule again from the
-records. To go on from the records kept: `hidden_size.py --adopt [FOLDER]`, then `gatelab study hidden-size`.
+Writes the rule, its worth and where it comes from to src/gatelab/studies/hidden_size_rule.json, where `gatelab suggest`
+reads it; nothing is trained. A test makes the rule again from the records.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gatelab.core.files import write_json
-from gatelab.studies.answer import folder_of, load
 from gatelab.studies.questions.hidden_size import HiddenSize
 from gatelab.studies.suggest import KEPT
-from gatelab.studies.trials import Record, Store, read_records, write_records
+from gatelab.studies.trials import Record, read_records
 
-LEDGER = Path(__file__).with_name("hidden_size.jsonl")
-_KEPT_MEASURES = ("parameters", "examples", "train_seconds", "steps", "rounds", "memory_mb", "B", "T")
-_METRIC = "MASE"
+LEDGER = Path(__file__).with_name("study-hidden-size.jsonl")
+_BUDGET = "standard"
 
 
 def main() -> None:
-    """Reads the command line and does what it says."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", type=Path, default=folder_of(HiddenSize.name))
-    parser.add_argument("--adopt", action="store_true", help="put the records into the folder instead")
-    given = parser.parse_args()
-    if given.adopt:
-        Store(given.folder).adopt(read_records(LEDGER))
-        return
-    answer = load(given.folder)
-    store = Store(given.folder)
-    found = [store.find(trial.id) for trial in answer.study.trials({})]
-    kept = [slim(record) for record in found if record is not None and record.ok]
-    write_records(LEDGER, kept)
-    write_json(KEPT, rule_from(kept, answer.study.budget))
-    print(f"wrote {LEDGER} and {KEPT}")
+    """Writes the rule."""
+    write_json(KEPT, rule_from(read_records(LEDGER), _BUDGET))
+    print(f"wrote {KEPT}")
 
 
 def rule_from(records: Sequence[Record], budget: str) -> dict[str, Any]:
@@ -50,14 +33,6 @@ def rule_from(records: Sequence[Record], budget: str) -> dict[str, Any]:
     study = HiddenSize(budget, seeds, cells)
     findings = study.findings(study.table({record.id: record for record in records}))
     return {"study": HiddenSize.name, "ended": max(record.ended for record in records), **findings["suggestion"]}
-
-
-def slim(record: Record) -> Record:
-    """The record with what the findings need alone."""
-    measures = {name: record.measures[name] for name in _KEPT_MEASURES if name in record.measures}
-    parts = {part: {_METRIC: record.measures[part][_METRIC]} for part in ("validation", "test")
-             if part in record.measures}  # fmt: skip
-    return replace(record, measures={**measures, **parts})
 
 
 if __name__ == "__main__":

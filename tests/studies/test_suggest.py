@@ -48,7 +48,7 @@ def test_the_kept_rule_follows_from_the_kept_records():
     keep = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(keep)
     kept = read_json(KEPT)
-    again = keep.rule_from(read_records(RESULTS / "hidden_size.jsonl"), kept["budget"])
+    again = keep.rule_from(read_records(RESULTS / "study-hidden-size.jsonl"), kept["budget"])
     assert json.loads(json.dumps(finite(again))) == kept
 
 
