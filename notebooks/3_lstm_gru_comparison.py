@@ -274,7 +274,9 @@ for budget in ("equal width", "equal parameters"):
 # %%
 ROOT = next((folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "pyproject.toml").exists()), Path())
 FOLDER = ROOT / "runs" / "study-comparison"
-answer = load(FOLDER) if (FOLDER / "results.json").exists() else study("comparison", budget=BUDGET, out=FOLDER)
+OUT = FOLDER.with_name(f"{FOLDER.name}-quick") if QUICK else FOLDER
+size = {"budget": "quick", "seeds": 2} if QUICK else {"budget": BUDGET}
+answer = load(FOLDER) if (FOLDER / "results.json").exists() else study("comparison", out=OUT, **size)
 for paragraph in answer.study.protocol:
     print(f"· {paragraph}\n")
 print(f"budget {answer.results['budget']}, seeds {', '.join(map(str, answer.results['seeds']))}, "
@@ -423,7 +425,7 @@ axes[0].plot(at, truth, color=COLOUR["truth"], linewidth=0.9, label="truth")
 axes[0].plot(at, said, color=COLOUR["gru"], linewidth=1.4, label="GRU")
 axes[0].plot(at, arima, color=COLOUR["grey"], linewidth=1.2, linestyle=(0, (4, 2)), label="ARIMA")
 axes[0].set(title=f"{source}: the first day of the test file, one step ahead" if day == 288 else source)
-axes[0].legend(ncols=3, fontsize=8, loc="upper left")
+axes[0].legend(ncols=3, fontsize=8, loc="upper right")
 worse = np.cumsum(np.abs(arima - truth) - np.abs(said - truth))  # (N,)
 axes[1].fill_between(at, worse, color=COLOUR["gru"], alpha=0.25, linewidth=0)
 axes[1].plot(at, worse, color=COLOUR["gru"])

@@ -34,6 +34,7 @@
 
 # %%
 import os
+import warnings
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -50,6 +51,7 @@ from gatelab.studies.statistics import bootstrap
 
 BUDGET = os.environ.get("GATELAB_BUDGET", "standard")
 QUICK = BUDGET == "quick"
+warnings.filterwarnings("ignore", message="IProgress not found")  # a progress bar that nobody needs
 COLOUR = {name: shade.light for name, shade in PALETTE.items()}
 SMALL = dict.fromkeys(("font.size", "axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 9)
 SHOWN = {"axes.titlesize": 10, "figure.dpi": 120, "figure.constrained_layout.use": True, "text.parse_math": True}
@@ -151,7 +153,7 @@ for label, share in shares.items():
 ROOT = next((folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "pyproject.toml").exists()), Path())
 FOLDER = ROOT / "runs" / "study-depth"
 OUT = FOLDER.with_name(f"{FOLDER.name}-quick") if QUICK else FOLDER
-size = {"budget": "quick", "seeds": 2, "cells": "lstm"} if QUICK else {"budget": BUDGET}
+size = {"budget": "quick", "seeds": 2} if QUICK else {"budget": BUDGET}
 answer = load(FOLDER) if (FOLDER / "results.json").exists() else study("depth", out=OUT, **size)
 for paragraph in answer.study.protocol:
     print(f"· {paragraph}\n")
@@ -183,7 +185,10 @@ for group in groups:
             print(f"   equal {basis:<10} {gap['a']} layers: {percent(gap)}")
 
 # %% [markdown]
-# The two columns answer two questions. At equal width: *do I gain if I add layers and pay for them?* At equal
+# (An interval that leaves out zero may stand beside *no difference found*: who makes several comparisons must ask more
+# of each, and the tests are corrected for that by Holm's method.)
+#
+# The two tables answer two questions. At equal width: *do I gain if I add layers and pay for them?* At equal
 # parameters: *given what I am willing to pay, is it better spent on depth?* A sentence such as "deeper is better"
 # that does not say which one it means says little.
 #
@@ -202,12 +207,14 @@ for group in groups:
     plain = [row for row in group["rows"] if row["basis"] == "width" and row["remedy"] == "plain"]
     shallow, deep = (pick(plain, key=lambda row: row["depth"]) for pick in (min, max))
     change = {name: deep[name]["mean"] - shallow[name]["mean"] for name in ("error", "train_error")}
-    if change["error"] < 0:
+    beside = next(gap for gap in group["deeper"]["width"] if int(gap["a"]) == deep["depth"])
+    if not beside["found"]:
+        kind = "no difference found on what it has not seen"
+    elif change["error"] < 0:
         kind = "better on what it has not seen"
     else:
-        kind = "worse, for it " + (
-            "overfits" if change["train_error"] < 0 else "is not even good on what it learned from"
-        )
+        why = "overfits" if change["train_error"] < 0 else "is not even good on what it learned from"
+        kind = f"worse, for it {why}"
     print(f"{CELLS[group['cell']].title} on {group['data']}, {deep['depth']} layers beside {shallow['depth']}: "
           f"training error {change['train_error']:+.3f}, test error {change['error']:+.3f}: {kind}")  # fmt: skip
 

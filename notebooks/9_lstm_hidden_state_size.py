@@ -35,6 +35,7 @@
 # %%
 import os
 import tempfile
+import warnings
 from itertools import pairwise
 from pathlib import Path
 
@@ -53,6 +54,7 @@ from gatelab.training import fit
 
 BUDGET = os.environ.get("GATELAB_BUDGET", "standard")
 QUICK = BUDGET == "quick"
+warnings.filterwarnings("ignore", message="IProgress not found")  # a progress bar that nobody needs
 COLOUR = {name: shade.light for name, shade in PALETTE.items()}
 SMALL = dict.fromkeys(("font.size", "axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 9)
 SHOWN = {"axes.titlesize": 10, "figure.dpi": 120, "figure.constrained_layout.use": True, "text.parse_math": True}
@@ -97,7 +99,7 @@ print(f"\nfrom 8 to 128 units an LSTM with 8 inputs has {growth:.0f} times the p
 ROOT = next((folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "pyproject.toml").exists()), Path())
 FOLDER = ROOT / "runs" / "study-hidden-size"
 OUT = FOLDER.with_name(f"{FOLDER.name}-quick") if QUICK else FOLDER
-size = {"budget": "quick", "seeds": 2, "cells": "lstm"} if QUICK else {"budget": BUDGET}
+size = {"budget": "quick", "seeds": 2} if QUICK else {"budget": BUDGET}
 answer = load(FOLDER) if (FOLDER / "results.json").exists() else study("hidden-size", out=OUT, **size)
 for paragraph in answer.study.protocol:
     print(f"· {paragraph}\n")
@@ -220,7 +222,7 @@ print(f"kept for gatelab suggest: {answer.findings['suggestion']['name']}")
 
 # %%
 UNSEEN = "co2_weekly"
-suggestion = gatelab.suggest(UNSEEN, cell="lstm")
+suggestion = gatelab.suggest(UNSEEN)
 print(suggestion)
 
 # %% [markdown]
@@ -235,7 +237,7 @@ scores = {H: [] for H in tried}
 for H in tried:
     for seed in (1,) if QUICK else (1, 2, 3, 4, 5):
         with tempfile.TemporaryDirectory() as folder:
-            model = ModelConfig(cell="lstm", hidden_size=H)
+            model = ModelConfig(cell=suggestion.cell, hidden_size=H)
             fitted = fit(task, model, training_of(task, condition), seed=seed, folder=Path(folder))
             scores[H].append(task.evaluate(fitted.model, "test").metrics["MASE"])
 least = min(np.mean(values) for values in scores.values())
