@@ -16,9 +16,10 @@ In float64 the C library's functions are called lane by lane: exact, there for t
 
 from __future__ import annotations
 
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 
+from gatelab.kernels.compiling import INLINED, inlined
 from gatelab.kernels.simd import ROUNDER, Vector, at_least, at_most, exact_exp, exact_tanh, power_of_two
 
 _FURTHEST = 87.33654  # exp ends at 2^±126: beyond, a result or its inverse would be subnormal, and slow
@@ -38,7 +39,7 @@ def tanh(x):
     raise NotImplementedError("for use inside compiled code")
 
 
-@njit(inline="always")
+@inlined
 def _parts(x):
     """2ⁿ and exp(r) − 1, of which exp(x) is made; |x| at most 87.3."""
     shifted = x * _LOG2_E + ROUNDER
@@ -56,7 +57,7 @@ def _single(x) -> bool:
     return isinstance(x, Vector) and x.dtype is types.float32
 
 
-@overload(sigmoid, inline="always")
+@overload(sigmoid, jit_options=INLINED)
 def _sigmoid(x):
     if not _single(x):
         return lambda x: 1.0 / (exact_exp(-x) + 1.0)
@@ -68,7 +69,7 @@ def _sigmoid(x):
     return approximate
 
 
-@overload(tanh, inline="always")
+@overload(tanh, jit_options=INLINED)
 def _tanh(x):
     if not _single(x):
         return lambda x: exact_tanh(x)

@@ -2,29 +2,127 @@
 
 Numba's own cache notices a change in the file of a compiled function, and none in the files of what it calls. Here all
 files of this package count: their digest names the folder. Where no folder can be written, nothing is kept.
+
+Numba copies what a function calls into that function, and optimizes the copy again, level by level. What is large and
+called in many places is therefore compiled ``apart`` and called by its address.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import llvmlite.binding
 import numba
 import numpy as np
 import platformdirs
-from numba.core import event
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils, event
+from numba.core.ccallback import CFunc
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.typing.templates import AbstractTemplate, infer_global
+from numba.extending import lower_builtin
 
 _config: Any = numba.config
 
 
+_OPTIONS = {"error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True}  # divides as C does, allocates nothing
+_WITHIN = {**_OPTIONS, "no_cpython_wrapper": True}
+INLINED = {**_WITHIN, "forceinline": True}
+
+
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles ``function`` when it is first called, to run without Python's lock and to divide as C does."""
-    compiled = numba.njit(nogil=True, error_model="numpy")(function)
+    compiled = numba.njit(nogil=True, **_OPTIONS)(function)
+    _keep(compiled)
+    return compiled
+
+
+def part(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles ``function`` where a kernel calls it; nobody else can, for what that takes is most of its code."""
+    return numba.njit(**_WITHIN)(function)
+
+
+def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A ``part`` that LLVM copies into its callers: for a few lines. Numba's own inlining takes far longer."""
+    return numba.njit(**INLINED)(function)
+
+
+ADDRESS = types.CPointer
+
+
+def SIZE(dtype: types.Float) -> types.Type:  # noqa: N802
+    """The type of a number of elements."""
+    return types.intp
+
+
+def FLAG(dtype: types.Float) -> types.Type:  # noqa: N802
+    """The type of a yes or no."""
+    return types.boolean
+
+
+def apart(*kinds: Callable[[types.Float], types.Type]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Compiles a function once for each number type; kernels call it by its address.
+
+    Args:
+        kinds: the types of its arguments, given that of the numbers; the first is an ``ADDRESS``.
+    """
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        class Typing(AbstractTemplate):
+            key = function
+
+            def generic(self, args, kws):
+                _provide(args[0].dtype)
+                return types.void(*(kind(args[0].dtype) for kind in kinds))
+
+        infer_global(function, types.Function(Typing))
+
+        @lower_builtin(function, types.VarArg(types.Any))
+        def _call(context, builder, sig, args):
+            kind = ir.FunctionType(ir.VoidType(), [value.type for value in args])
+            name = _symbol(function, sig.args[0].dtype)
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
+            return context.get_dummy_value()
+
+        _apart[function] = kinds
+        return function
+
+    return register
+
+
+_apart: dict[Callable[..., None], Sequence[Callable[[types.Float], types.Type]]] = {}
+
+
+_provided: dict[str, Any] = {}
+"""Kept as long as the process lives, for their addresses are."""
+
+
+def _symbol(function: Callable[..., None], dtype: types.Float) -> str:
+    return f"gatelab_{function.__name__}_{dtype}"
+
+
+def _provide(dtype: types.Float) -> None:
+    """Makes all that is apart, and its addresses known: before a kernel is compiled, or read from the disk."""
+    with global_compiler_lock:
+        for function, kinds in _apart.items():
+            name = _symbol(function, dtype)
+            if name not in _provided:
+                made: Any = CFunc(function, (tuple(kind(dtype) for kind in kinds), types.void), {}, {**_OPTIONS})
+                _keep(made)
+                made.compile()
+                llvmlite.binding.add_symbol(name, made.address)
+                _provided[name] = made
+
+
+def _keep(compiled: Any) -> None:
+    """Lets compiled code be kept on disk."""
     before = _config.CACHE_DIR
     try:
         _config.CACHE_DIR = str(_folder())  # read now, and never again for this function
@@ -33,7 +131,6 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
         pass
     finally:
         _config.CACHE_DIR = before
-    return compiled
 
 
 @cache
@@ -73,5 +170,6 @@ def announced(cell: str, what: str, dtype: np.dtype, call: Callable[[], None]) -
         call()
         return
     with event.install_listener("numba:compile", _Notice(f"{cell} kernel ({dtype}, {what})")):
+        _provide(numba.from_dtype(dtype))
         call()
     _ready.add(key)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from gatelab.kernels.compiling import inlined, part
 from gatelab.kernels.simd import filled, lanes, load, load_bytes, pointer, shifted, store
 
 
@@ -57,7 +57,7 @@ class Open(NamedTuple):
     peephole: Any
 
 
-@njit(inline="always")
+@inlined
 def opened(x, first):
     """``Extras`` for use inside a loop over items from ``first`` on."""
     random = x.zoneout_h.size > 0
@@ -85,7 +85,7 @@ def opened(x, first):
     )
 
 
-@njit(inline="always")
+@inlined
 def kept(random, masks, at, left, share, like):
     """How much of an old state stays: its mask where zoneout is random, else the ``share``."""
     if random:
@@ -93,7 +93,7 @@ def kept(random, masks, at, left, share, like):
     return filled(like, share)
 
 
-@njit(error_model="numpy")
+@part
 def seen(h, step_h, mask, rows, size, out):
     """``out (rows, size) = mask ⊙ h``."""
     for r in range(rows):
@@ -102,7 +102,7 @@ def seen(h, step_h, mask, rows, size, out):
             store(out, r * size + j, size - j, value)
 
 
-@njit(error_model="numpy")
+@part
 def add_masked(dh, step, mask, rows, size, dseen):
     """``dh += mask ⊙ dseen``: what ``seen`` does, backwards; both ``step`` apart."""
     for r in range(rows):

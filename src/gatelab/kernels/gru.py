@@ -12,17 +12,15 @@ B items, N rows of all steps, H hidden.
 
 from __future__ import annotations
 
-from numba import njit
-
 from gatelab.kernels import extras as optional
 from gatelab.kernels import inputs as before
 from gatelab.kernels import steps as time
 from gatelab.kernels import sums as after
 from gatelab.kernels.activations import sigmoid, tanh
-from gatelab.kernels.compiling import kernel
+from gatelab.kernels.compiling import kernel, part
 from gatelab.kernels.extras import add_masked, kept, seen
 from gatelab.kernels.norm import normalise_gates
-from gatelab.kernels.product import anew, product
+from gatelab.kernels.product import product
 from gatelab.kernels.simd import lanes, load, pointer, shifted, store, zeros
 
 GATES = 3
@@ -58,7 +56,7 @@ def forward(way, inputs, weight, bias, bias_n, h, out, gates, s_n, extras, produ
             rows, first, here = time.count(s, t), time.row(s, t), time.own_row(s, t, begin)
             if x.masked:
                 seen(ph, H, x.mask, rows, H, pm)
-            product(pm if x.masked else ph, H, w, H, pp, wide, rows, GATES * H, anew())
+            product(pm if x.masked else ph, H, w, H, pp, wide, rows, GATES * H, False)
             for r in range(rows):
                 row, at_p = first + r, r * wide
                 if x.normalised:
@@ -67,7 +65,7 @@ def forward(way, inputs, weight, bias, bias_n, h, out, gates, s_n, extras, produ
         done += end - begin
 
 
-@njit(error_model="numpy")
+@part
 def row_forward(a, at_a, bias, bias_n, h, at_h, p, at_p, out, gates, s_n, x, row, H, keep):
     """The equations for one item: from its products at ``p`` to its state at ``h`` and in ``out``."""
     for j in range(0, H, lanes(a)):
@@ -127,7 +125,7 @@ def backward(way, sums, gates, s_n, out, h0, dout, dh, weight, extras, masked):
         done += end - begin
 
 
-@njit(error_model="numpy")
+@part
 def _row_backward(gates, s_n, old, at_old, dout, dh, at_dh, d, at_d, x, row, H):
     for j in range(0, H, lanes(gates)):
         left, g, o = H - j, row * 3 * H + j, row * H + j

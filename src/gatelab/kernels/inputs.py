@@ -11,11 +11,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from gatelab.kernels import steps as time
+from gatelab.kernels.compiling import inlined, part
 from gatelab.kernels.norm import normalise_gates
-from gatelab.kernels.product import anew, grains, product
+from gatelab.kernels.product import grains, product
 from gatelab.kernels.simd import lanes, load, pointer, store
 
 
@@ -44,7 +44,7 @@ class Open(NamedTuple):
     width: int
 
 
-@njit(inline="always")
+@inlined
 def opened(x):
     """``Inputs`` for use inside a loop."""
     return Open(
@@ -60,14 +60,14 @@ def opened(x):
     )
 
 
-@njit(error_model="numpy")
+@part
 def project(s, begin, end, x, extras, gates, keep):
     """Fills ``x.a`` for the steps from ``begin`` to ``end``."""
     n = time.own_row(s, end, begin)
     for t in range(begin, end):
         for r in range(time.count(s, t)):
             copy(x.rows, (time.row(s, t) + r) * x.size, x.gathered, (time.own_row(s, t, begin) + r) * x.step, x.size)
-    product(x.gathered, x.step, x.weight, x.size, x.a, x.step_a, grains(n), x.width, anew())
+    product(x.gathered, x.step, x.weight, x.size, x.a, x.step_a, grains(n), x.width, False)
     if extras.normalised:
         gain, normed, factors, H = extras.gain_ih, extras.normed_ih, extras.factors_ih, x.width // gates
         for t in range(begin, end):
@@ -76,7 +76,7 @@ def project(s, begin, end, x, extras, gates, keep):
                 normalise_gates(x.a, at, gain, normed, factors, row, gates, H, keep)
 
 
-@njit(error_model="numpy")
+@part
 def copy(source, at_source, target, at_target, size):
     """``size`` numbers from one place to another."""
     for j in range(0, size, lanes(source)):

@@ -14,17 +14,15 @@ B items, N rows of all steps, H hidden, G gates: 4, or 3 when coupled.
 
 from __future__ import annotations
 
-from numba import njit
-
 from gatelab.kernels import extras as optional
 from gatelab.kernels import inputs as before
 from gatelab.kernels import steps as time
 from gatelab.kernels import sums as after
 from gatelab.kernels.activations import sigmoid, tanh
-from gatelab.kernels.compiling import kernel
+from gatelab.kernels.compiling import inlined, kernel, part
 from gatelab.kernels.extras import add_masked, kept, seen
 from gatelab.kernels.norm import moments, normalise_backward, normalise_gates
-from gatelab.kernels.product import anew, product
+from gatelab.kernels.product import product
 from gatelab.kernels.simd import lanes, load, pointer, shifted, store, zeros
 
 
@@ -60,7 +58,7 @@ def forward(way, inputs, weight, bias, h, c, out, record, cells, extras, product
             rows, first, here = time.count(s, t), time.row(s, t), time.own_row(s, t, begin)
             if x.masked:
                 seen(ph, H, x.mask, rows, H, pm)
-            product(pm if x.masked else ph, H, w, H, pp, wide, rows, gates * H, anew())
+            product(pm if x.masked else ph, H, w, H, pp, wide, rows, gates * H, False)
             for r in range(rows):
                 row, at_a, at_p = first + r, (here + r) * i.step_a, r * wide
                 if x.normalised:
@@ -94,7 +92,7 @@ def forward(way, inputs, weight, bias, h, c, out, record, cells, extras, product
         done += end - begin
 
 
-@njit(error_model="numpy")
+@part
 def write(a, at_a, bias, c, at_c, p, at_p, record, at_r, fresh, x, H, coupled, keep):
     """The gates that write, and the new c."""
     at_f = 0 if coupled else H
@@ -123,7 +121,7 @@ def write(a, at_a, bias, c, at_c, p, at_p, record, at_r, fresh, x, H, coupled, k
             store(record, to + at_f + H, left, g)
 
 
-@njit(error_model="numpy")
+@part
 def _normalise_c(fresh, H):
     """Behind the new c its normalised form x̂; gives back the factor that made it."""
     mean, factor = moments(fresh, 0, H)
@@ -132,7 +130,7 @@ def _normalise_c(fresh, H):
     return factor
 
 
-@njit(error_model="numpy")
+@part
 def show(a, at_a, bias, h, c, at_h, p, at_p, out, record, cells, fresh, shown, x, row, gates, H, keep):
     """The gate that shows, the new h, and zoneout of both states."""
     for j in range(0, H, lanes(a)):
@@ -208,7 +206,7 @@ def backward(way, sums, record, cells, out, h0, c0, dout, dh, dc, weight, dextra
         done += end - begin
 
 
-@njit(error_model="numpy")
+@part
 def _renew(record, at_row, old, at_old, fresh, H, coupled):
     """The new c as it was before zoneout and normalisation."""
     at_f = 0 if coupled else H
@@ -219,7 +217,7 @@ def _renew(record, at_row, old, at_old, fresh, H, coupled):
         store(fresh, j, left, f * load(old, at_old + j, left) + i * g)
 
 
-@njit(error_model="numpy")
+@part
 def _show_backward(record, at_row, dout, dh, at_dh, da, at_da, fresh, shown, dextras, x, at_out, H, gates):
     """From ∂loss/∂h' to ∂loss/∂(pre-activation of o) and, behind the fresh c, ∂loss/∂(what tanh saw)."""
     at_o = (gates - 1) * H
@@ -243,7 +241,7 @@ def _show_backward(record, at_row, dout, dh, at_dh, da, at_da, fresh, shown, dex
         store(dh, at_dh + j, left, carry)
 
 
-@njit(error_model="numpy")
+@part
 def _write_backward(record, old, at_old, dc, at_dc, da, at_da, fresh, dextras, x, row, H, coupled):
     """From ∂loss/∂c' to ∂loss/∂(the other pre-activations) and ∂loss/∂c."""
     gates, at_f = (3, 0) if coupled else (4, H)
@@ -281,6 +279,6 @@ def _write_backward(record, old, at_old, dc, at_dc, da, at_da, fresh, dextras, x
         store(dc, at_dc + j, left, dold)
 
 
-@njit(inline="always")
+@inlined
 def _add(sums, at, left, value):
     store(sums, at, left, load(sums, at, left) + value)

@@ -7,14 +7,13 @@ N rows of all steps, H hidden, G gates.
 
 from __future__ import annotations
 
-from numba import njit
-
+from gatelab.kernels.compiling import part
 from gatelab.kernels.simd import lanes, load, only, peek, poke, store, total, zeros
 
 EPSILON = 1e-5  # torch's
 
 
-@njit(error_model="numpy")
+@part
 def moments(x, at, size):
     """The mean of the ``size`` numbers at ``at``, and the factor that makes x̂ of x − mean."""
     step = lanes(x)
@@ -29,7 +28,7 @@ def moments(x, at, size):
     return mean, 1.0 / ((total(squares) / size + EPSILON) ** 0.5)
 
 
-@njit(error_model="numpy")
+@part
 def normalise_backward(dy, at_dy, gain, at_gain, normed, at_normed, factor, size, dgain, dx, at_dx):
     """∂loss/∂x from ∂loss/∂(gain ⊙ x̂): writes ``dx``, which may be ``dy``, and adds to ``dgain`` at ``at_gain``."""
     step = lanes(dy)
@@ -48,7 +47,7 @@ def normalise_backward(dy, at_dy, gain, at_gain, normed, at_normed, factor, size
         store(dx, at_dx + j, left, (d - mean - load(normed, at_normed + j, left) * slope) * factor)
 
 
-@njit(error_model="numpy")
+@part
 def normalise_gates(x, at, gain, normed, factors, row, gates, size, keep):
     """A product's row at ``at``, gate by gate: normalised, kept if wanted as row ``row``, times ``gain (G·H,)``."""
     for gate in range(gates):
@@ -64,7 +63,7 @@ def normalise_gates(x, at, gain, normed, factors, row, gates, size, keep):
             store(x, here + j, left, normal * load(gain, gate * size + j, left))
 
 
-@njit(error_model="numpy")
+@part
 def normalise_gate_backward(d, at_d, gain, normed, factors, row, gate, gates, size, dgain, dproduct, at_dproduct):
     """One gate of the same, backwards: from ``d`` at ``at_d`` to ``dproduct``, which may be there, and to ``dgain``."""
     there, factor, first = (row * gates + gate) * size, peek(factors, row * gates + gate), gate * size

@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import types
 
-from gatelab.kernels.compiling import kernel
+from gatelab.kernels.compiling import ADDRESS, FLAG, SIZE, apart, inlined, kernel, part
 from gatelab.kernels.room import Room, width
 from gatelab.kernels.simd import GRAIN, PANEL, ROWS, lanes, load, multiply, peek, pointer, poke, store
 
@@ -66,13 +66,13 @@ def _pack_turned(weight, blocks):
 # ---- rows times weights --------------------------------------------------------------------------------------------
 
 
-@njit(inline="always")
+@inlined
 def grains(rows):
     """``rows`` and as many more as make whole grains: a row is then computed in one way, whatever its neighbours."""
     return -(-rows // GRAIN) * GRAIN
 
 
-@njit(nogil=True, error_model="numpy")
+@apart(ADDRESS, SIZE, ADDRESS, SIZE, ADDRESS, SIZE, SIZE, SIZE, FLAG)
 def product(a, step_a, b, K, c, step_c, rows, columns, add):
     """``c (+)= a @ b``: ``a (rows, K)`` and ``c (rows, columns)`` lie ``step`` apart, ``b`` is ``packed``.
 
@@ -101,22 +101,10 @@ def product(a, step_a, b, K, c, step_c, rows, columns, add):
                 row += 1
 
 
-@njit(inline="always")
-def anew():
-    """For ``add``: False, which Numba would compile the function for, were it written down."""
-    return np.bool_(False)
-
-
-@njit(inline="always")
-def added():
-    """For ``add``: True."""
-    return np.bool_(True)
-
-
 # ---- sums over rows ------------------------------------------------------------------------------------------------
 
 
-@njit(error_model="numpy")
+@part
 def pack_row(row, columns, panels, index, n):
     """Writes the row at ``row``, number ``index`` of ``n``, to its place among ``panels``.
 
@@ -131,7 +119,28 @@ def pack_row(row, columns, panels, index, n):
             store(panels, here + first * size + j, wide, load(row, first + j, columns - first - j))
 
 
-@njit(nogil=True, error_model="numpy")
+@part
+def _pack_columns(d, at, step, K, room):
+    """``_MOST`` neighbouring columns, side by side in ``room (K, _MOST)``."""
+    for k in range(K):
+        for j in range(0, _MOST, lanes(d)):
+            store(room, k * _MOST + j, _MOST - j, load(d, at + k * step + j, _MOST - j))
+
+
+class Right(NamedTuple):
+    """What rows are multiplied by, packed, and what the sum is added to: ``c (rows, columns)``, ``step`` apart."""
+
+    panels: Any
+    columns: int
+    c: Any
+    step: int
+
+
+def _right(dtype: types.Float) -> types.Type:
+    return types.NamedTuple((ADDRESS(dtype), types.intp, ADDRESS(dtype), types.intp), Right)
+
+
+@apart(ADDRESS, SIZE, SIZE, SIZE, _right, _right, ADDRESS)
 def add_outer(d, step_d, rows, n, x, y, room):
     """``c += dᵀ @ x`` for two right sides, x and y, which have ``d (n, rows)`` in common, ``step_d`` apart.
 
@@ -157,20 +166,3 @@ def add_outer(d, step_d, rows, n, x, y, room):
                     else:
                         _one_turned(d, here, step_d, right.panels, at, K, right.c, to + j, step, left, True)
             row += block
-
-
-class Right(NamedTuple):
-    """What rows are multiplied by, packed, and what the sum is added to: ``c (rows, columns)``, ``step`` apart."""
-
-    panels: Any
-    columns: int
-    c: Any
-    step: int
-
-
-@njit(error_model="numpy")
-def _pack_columns(d, at, step, K, room):
-    """``_MOST`` neighbouring columns, side by side in ``room (K, _MOST)``."""
-    for k in range(K):
-        for j in range(0, _MOST, lanes(d)):
-            store(room, k * _MOST + j, _MOST - j, load(d, at + k * step + j, _MOST - j))

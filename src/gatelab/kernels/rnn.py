@@ -8,17 +8,15 @@ B items, N rows of all steps, H hidden.
 
 from __future__ import annotations
 
-from numba import njit
-
 from gatelab.kernels import extras as optional
 from gatelab.kernels import inputs as before
 from gatelab.kernels import steps as time
 from gatelab.kernels import sums as after
 from gatelab.kernels.activations import tanh
-from gatelab.kernels.compiling import kernel
+from gatelab.kernels.compiling import kernel, part
 from gatelab.kernels.extras import add_masked, kept, seen
 from gatelab.kernels.norm import normalise_gates
-from gatelab.kernels.product import anew, product
+from gatelab.kernels.product import product
 from gatelab.kernels.simd import at_least, lanes, load, pointer, positive, shifted, store, zeros
 
 GATES = 1
@@ -53,7 +51,7 @@ def forward(way, inputs, weight, bias, h, out, contents, extras, products, maske
             rows, first, here = time.count(s, t), time.row(s, t), time.own_row(s, t, begin)
             if x.masked:
                 seen(ph, H, x.mask, rows, H, pm)
-            product(pm if x.masked else ph, H, w, H, pp, wide, rows, H, anew())
+            product(pm if x.masked else ph, H, w, H, pp, wide, rows, H, False)
             for r in range(rows):
                 row, at_p = first + r, r * wide
                 if x.normalised:
@@ -62,7 +60,7 @@ def forward(way, inputs, weight, bias, h, out, contents, extras, products, maske
         done += end - begin
 
 
-@njit(error_model="numpy")
+@part
 def row_forward(a, at_a, bias, h, at_h, p, at_p, out, contents, x, at_row, H, relu, keep):
     """The equation for one item: from its products at ``p`` to its state at ``h`` and in ``out``."""
     for j in range(0, H, lanes(a)):
@@ -113,7 +111,7 @@ def backward(way, sums, contents, out, h0, dout, dh, weight, extras, masked, rel
         done += end - begin
 
 
-@njit(error_model="numpy")
+@part
 def _row_backward(contents, dout, dh, at_dh, d, at_d, x, at_row, H, relu):
     for j in range(0, H, lanes(contents)):
         left, o = H - j, at_row + j

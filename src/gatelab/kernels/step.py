@@ -17,7 +17,7 @@ import numpy as np
 from gatelab.kernels import gru, lstm, rnn
 from gatelab.kernels.compiling import announced, kernel
 from gatelab.kernels.extras import Open
-from gatelab.kernels.product import anew, packed, product
+from gatelab.kernels.product import packed, product
 from gatelab.kernels.room import Room, width
 from gatelab.kernels.simd import pointer, shifted
 
@@ -83,8 +83,8 @@ def step(code, x, buffers):
     a, products, h, c = pointer(buffers.a), pointer(buffers.products), pointer(buffers.h), pointer(buffers.c)
     room = pointer(buffers.room)
     bias = pointer(buffers.bias)
-    product(pointer(x), I, pointer(buffers.weight_ih), I, a, wide, B, wide, anew())
-    product(h, H, pointer(buffers.weight_hh), H, products, wide, B, wide, anew())
+    product(pointer(x), I, pointer(buffers.weight_ih), I, a, wide, B, wide, False)
+    product(h, H, pointer(buffers.weight_hh), H, products, wide, B, wide, False)
     masks = pointer(buffers.bytes)
     plain = Open(False, a, False, False, masks, masks, 0.0, 0.0, False, a, a, a, a, a, a, False, a, a, False, a)
     for r in range(B):

@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from gatelab.kernels.compiling import inlined
 from gatelab.kernels.simd import peek, pointer
 
 
@@ -36,31 +36,31 @@ class Open(NamedTuple):
     backwards: bool
 
 
-@njit(inline="always")
+@inlined
 def opened(way):
     """``way`` for use inside a loop."""
     return Open(pointer(way.offsets), pointer(way.own), len(way.own) - 1, way.first, way.backwards)
 
 
-@njit(inline="always")
+@inlined
 def count(steps, t):
     """How many of the items take part in step ``t``."""
     return peek(steps.own, t + 1) - peek(steps.own, t)
 
 
-@njit(inline="always")
+@inlined
 def row(steps, t):
     """The row of the first of the items at step ``t``."""
     return peek(steps.offsets, t) + steps.first
 
 
-@njit(inline="always")
+@inlined
 def own_row(steps, t, begin):
     """The same among the rows of these items from step ``begin`` on."""
     return peek(steps.own, t) - peek(steps.own, begin)
 
 
-@njit(inline="always")
+@inlined
 def row_before(steps, t, item):
     """The row of the state that ``item`` comes from at step ``t``; −1: its initial state."""
     before = t + 1 if steps.backwards else t - 1
@@ -69,7 +69,7 @@ def row_before(steps, t, item):
     return row(steps, before) + item
 
 
-@njit(inline="always")
+@inlined
 def piece(steps, done, most, downwards):
     """The next steps, from ``begin`` to before ``end``, that have ``most`` rows together, or one step alone.
 

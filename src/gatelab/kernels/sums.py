@@ -11,13 +11,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from gatelab.kernels import steps as time
+from gatelab.kernels.compiling import inlined, part
 from gatelab.kernels.extras import seen
 from gatelab.kernels.inputs import copy
 from gatelab.kernels.norm import normalise_gate_backward
-from gatelab.kernels.product import Right, add_outer, added, anew, grains, pack_row, product
+from gatelab.kernels.product import Right, add_outer, grains, pack_row, product
 from gatelab.kernels.simd import lanes, load, pointer, shifted, store
 
 
@@ -79,7 +79,7 @@ class Open(NamedTuple):
     narrow: bool
 
 
-@njit(inline="always")
+@inlined
 def opened(x):
     """``Sums`` for use inside a loop."""
     return Open(
@@ -112,7 +112,7 @@ def opened(x):
     )
 
 
-@njit(error_model="numpy")
+@part
 def add_up(s, begin, end, x, extras, out, initial):
     """Sums up the steps from ``begin`` to ``end``, whose gradients are in ``x.d``.
 
@@ -138,17 +138,17 @@ def add_up(s, begin, end, x, extras, out, initial):
     if x.narrow:
         _add_narrow(x, n, shared)
     if x.wanted:
-        product(x.d, x.step, x.weight, shared, x.gathered, x.step_g, grains(n), x.size, anew())
+        product(x.d, x.step, x.weight, shared, x.gathered, x.step_g, grains(n), x.size, False)
         if rest > 0:
             d = shifted(x.d, x.width)
-            product(d, x.step, x.weight_n, rest, x.gathered, x.step_g, grains(n), x.size, added())
+            product(d, x.step, x.weight_n, rest, x.gathered, x.step_g, grains(n), x.size, True)
         for t in range(begin, end):
             for r in range(time.count(s, t)):
                 here = (time.own_row(s, t, begin) + r) * x.step_g
                 copy(x.gathered, here, x.drows, (time.row(s, t) + r) * x.size, x.size)
 
 
-@njit(error_model="numpy")
+@part
 def normalise_states(x, here, extras, row, gates):
     """From ∂loss/∂(recurrent side of the pre-activations) to ∂loss/∂(h W_hh), of the row ``here`` of the piece."""
     H = x.hidden
@@ -159,7 +159,7 @@ def normalise_states(x, here, extras, row, gates):
         )
 
 
-@njit(error_model="numpy")
+@part
 def _add_rows(x, n):
     """Adds the rows of d to the gradient of the biases."""
     for j in range(0, x.columns, lanes(x.d)):
@@ -170,7 +170,7 @@ def _add_rows(x, n):
         store(x.dbias, j, left, sums)
 
 
-@njit(error_model="numpy")
+@part
 def _pack_states(s, begin, end, x, extras, out, initial, n):
     """What W_hh read at every row: the state before it, masked."""
     H = x.hidden
@@ -185,7 +185,7 @@ def _pack_states(s, begin, end, x, extras, out, initial, n):
                 pack_row(shifted(state, at), H, x.before, here, n)
 
 
-@njit(error_model="numpy")
+@part
 def _normalise_backward(s, begin, end, x, extras, shared):
     """From ∂loss/∂(input's side of the pre-activations) to ∂loss/∂(input product), in the place of d."""
     H, gates = x.hidden, x.width // x.hidden
@@ -198,19 +198,19 @@ def _normalise_backward(s, begin, end, x, extras, shared):
                 normalise_gate_backward(x.d, at, gain, normed, factors, row, gate, gates, H, x.dgain_ih, x.d, at)
 
 
-@njit(inline="always")
+@inlined
 def _nothing(x):
     """No second right side."""
     return Right(x.panels, 0 * x.size, x.dweight_ih, x.size)
 
 
-@njit(inline="always")
+@inlined
 def _below(right, rows):
     """The same from row ``rows`` of the sum on."""
     return Right(right.panels, right.columns, shifted(right.c, rows * right.step), right.step)
 
 
-@njit(error_model="numpy")
+@part
 def _pack_inputs(s, begin, end, x, n, shared):
     """The rows of the input for the sums; narrow, side by side beside the input's side of d as panels."""
     for t in range(begin, end):
@@ -222,7 +222,7 @@ def _pack_inputs(s, begin, end, x, n, shared):
                 pack_row(shifted(x.rows, row), x.size, x.panels, here, n)
 
 
-@njit(error_model="numpy")
+@part
 def _add_narrow(x, n, shared):
     """Adds to the gradient of W_ih, transposed: the few columns of the input do not have to fill vectors."""
     for here in range(n):
