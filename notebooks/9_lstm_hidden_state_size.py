@@ -226,11 +226,12 @@ suggestion = gatelab.suggest(UNSEEN)
 print(suggestion)
 
 # %% [markdown]
-# > **Predict, then run.** Train a fourth of the suggested size, the size itself, and four times as many, and score
-# > them. How far from the best of the three will the suggestion be?
+# > **Predict, then run.** Train a fourth of the suggested size, the size itself, and four times as many (256 at most),
+# > and score them. How far from the best of the three will the suggestion be?
 
 # %%
-tried = sorted({max(suggestion.hidden_size // 4, 1), suggestion.hidden_size, suggestion.hidden_size * 4})
+H = suggestion.hidden_size
+tried = sorted({max(H // 4, 1), H, min(4 * H, 256)})
 condition = {"task": "forecasting", "source": UNSEEN, "epochs": 2 if QUICK else 12}
 task = task_of(condition)
 scores = {H: [] for H in tried}

@@ -22,6 +22,7 @@ from gatelab.studies.trials import Record, Store, read_records, write_records
 
 HERE = Path(__file__).parent
 _BUDGET = "standard"
+_NAMED = 8  # missing conditions that are named
 
 Entry = Mapping[str, Any]
 
@@ -143,7 +144,8 @@ def state(study: Experiment, records: Mapping[str, Record]) -> str:
     labels = [condition.get("label") or study.label_of(condition) for condition in study.conditions()]
     lacking = {label: len(set(study.seeds) - done.get(label, set())) for label in labels}
     missing = [f"{label} ({count} of {len(study.seeds)} seeds)" for label, count in lacking.items() if count]
-    return f"**Not finished: {len(records)} of {total} trials were run so far.** Missing: {'; '.join(missing)}."
+    shown = missing[:_NAMED] + [f"{len(missing) - _NAMED} more conditions"] * (len(missing) > _NAMED)
+    return f"**Not finished: {len(records)} of {total} trials were run so far.** Missing: {'; '.join(shown)}."
 
 
 if __name__ == "__main__":

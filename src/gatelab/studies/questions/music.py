@@ -105,8 +105,8 @@ class Music(Experiment):
     def _groups(self) -> Sequence[Group]:
         quick = [group._replace(epochs=8, learning_rate=(1e-2,), recurrent_dropout=group.recurrent_dropout[:1])
                  for group in (_PLAIN, _CHOSEN)]  # fmt: skip
-        standard = [_PLAIN._replace(epochs=40), _CHOSEN._replace(epochs=50, recurrent_dropout=(0.25, 0.4)),
-                    _CHORALES_LARGE._replace(epochs=50, recurrent_dropout=(0.3,)),
+        standard = [_PLAIN._replace(epochs=40), _CHORALES_LARGE._replace(epochs=50, recurrent_dropout=(0.3,)),
+                    _CHOSEN._replace(epochs=50, recurrent_dropout=(0.25, 0.4)),
                     _TUNES_LARGE._replace(epochs=6, recurrent_dropout=(0.1,))]  # fmt: skip
         return self.pick(quick, standard, [_PLAIN, _CHOSEN, _CHORALES_LARGE, _TUNES_LARGE, _TUNES_SMALL])
 
