@@ -44,10 +44,12 @@ class Pooled(NamedTuple):
         gap = self.mean - value
         if math.isnan(self.error):
             p = None
+        elif not gap:
+            p = 1.0
         elif self.error <= 1e-12 * abs(gap):
             p = 0.0
         else:
-            p = float(2 * stats.t.sf(abs(gap) / self.error, self.freedom)) if gap else 1.0
+            p = float(2 * stats.t.sf(abs(gap) / self.error, self.freedom))
         return Difference("", "", Estimate(gap, None, None, self.settings), value, p)
 
 
@@ -110,15 +112,15 @@ def outcomes(claim: Claim, means: Sequence[Pooled]) -> list[Outcome]:
 def verdict(claim: Claim, rows: Sequence[Row], over_all: Mapping[str, Any] | None) -> dict[str, Any]:
     """``verdict`` and, where rows disagree, the factor ``depends_on`` that tells them apart, if one does.
 
-    Supported: found in some row, the opposite in none, and surely so over all settings. Refuted: found in no row, and
-    the opposite in some.
+    Supported: found in every row; or in some, the opposite in none, and surely so over all settings. Refuted: found in
+    no row, and the opposite in some.
     """
     found = {row["outcome"] for row in rows}
     if not found - {"untested"}:
         return {"verdict": "not tested", "depends_on": None}
     if "for" not in found:
         return {"verdict": "refuted" if "against" in found else "no difference found", "depends_on": None}
-    if "against" not in found and _sure(claim, over_all):
+    if found == {"for"} or ("against" not in found and _sure(claim, over_all)):
         return {"verdict": "supported", "depends_on": None}
     others = ["against"] if "against" in found else ["open", "untested"]
     return {"verdict": "depends", "depends_on": _divider(rows, others)}
