@@ -1,14 +1,16 @@
 """The page as Markdown: read again by a Markdown reader, nothing lost and nothing taken for markup."""
 
-from pathlib import Path
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
 
 from gatelab.report import Code, Figure, Page, Section, Table, save_markdown
-from gatelab.report.markdown import markdown
+from gatelab.report.markdown import alone, markdown
+from gatelab.report.palette import light
 from gatelab.report.plots import Line, line_chart
 
+SVG = "{http://www.w3.org/2000/svg}"
 PLOT = line_chart([Line("gru", None, [1, 2, 3], [0, 1, 2], [2, 3, 4])])
 TABLE = Table(["cell", "a | b"], [["lstm_x", "1 * 2"], ["<b>", 3.14159265]], "Less is better.", marked=[1])
 PAGE = Page(
@@ -49,8 +51,24 @@ def test_a_reader_of_markdown_finds_the_same_table_and_pictures():
     assert not list(html.iter("ul"))
 
 
-def test_pictures_lie_beside_the_text_and_stand_alone(tmp_path):
-    save_markdown(PAGE, tmp_path / "docs" / "page.md")
-    assert "(page/1-the-data.svg)" in Path(tmp_path / "docs" / "page.md").read_text()
-    root = ElementTree.parse(tmp_path / "docs" / "page" / "1-the-data.svg").getroot()
-    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+def test_pictures_lie_beside_the_text_and_those_of_an_earlier_writing_go(tmp_path):
+    path = tmp_path / "docs" / "page.md"
+    save_markdown(PAGE, path)
+    (path.with_suffix("") / "notes.txt").write_text("mine")
+    assert "(page/1-the-data.svg)" in path.read_text()
+    save_markdown(replace(PAGE, sections=PAGE.sections[1:2]), path)
+    assert sorted(file.name for file in path.with_suffix("").iterdir()) == ["1-the-data.svg", "notes.txt"]
+
+
+def test_a_picture_of_its_own_lies_on_paper_in_one_layout():
+    root, page = ElementTree.fromstring(alone(PLOT)), ElementTree.fromstring(PLOT)
+    assert root.tag == f"{SVG}svg"
+    paper, layout = root
+    assert paper.tag == f"{SVG}rect"
+    assert paper.get("fill") == light("paper")
+    assert layout.get("class") == "wide"
+    wide = page.find(f"{SVG}svg[@class='wide']")
+    assert [*layout.itertext()] == [*wide.itertext()]
+    width, height = (float(root.get(side)) for side in ("width", "height"))
+    assert float(layout.get("x")) + float(layout.get("width")) < width
+    assert float(layout.get("y")) + float(layout.get("height")) < height

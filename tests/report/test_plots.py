@@ -303,6 +303,28 @@ def test_interval_lies_where_it_should():
     np.testing.assert_allclose([other_low - low, other_high - low], [4 * unit, 8 * unit], atol=0.1)
 
 
+def test_ratios_lie_by_their_logarithms():
+    svg = interval_chart([("gru", 2, 1, 4, [2]), ("lstm", 0.5, 0.25, 1, [])], reference=(1, "equal"), ratios=True)
+    (low, _), (high, _) = drawn_points(svg, "gru")[[0, -1]]
+    (other_low, _), (other_high, _) = drawn_points(svg, "lstm")[[0, -1]]
+    assert other_high == pytest.approx(low, abs=0.1)
+    assert high - low == pytest.approx(other_high - other_low, abs=0.1)
+    assert {"0.5", "1", "2"} <= set(texts(svg))
+    assert "no value" in texts(interval_chart([("gru", 2, 1, 4, []), ("rnn", 0, 0, 0, [])], ratios=True))
+
+
+def test_rows_have_the_look_they_are_given():
+    svg = interval_chart([("a", 1, 0, 2, []), ("b", 2, 1, 3, [])], looks=[palette.Style("rose"), palette.Style("grey")])
+    assert palette.light("rose") in svg
+    assert palette.light("grey") in svg
+    assert palette.light("violet") not in svg
+
+
+def test_a_rounded_nothing_has_no_sign():
+    shown = texts(interval_chart([("a", -1e-9, None, None, ()), ("b", -0.5, None, None, ())]))
+    assert {"0.000", "−0.500"} <= set(shown)
+
+
 def test_heat_map_pixels_are_the_matrix():
     import base64
     import io
