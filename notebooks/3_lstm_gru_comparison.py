@@ -315,6 +315,7 @@ for ratio in ratios["error"]:
 # %%
 for name, figure in answer.figures.items():
     if name.startswith("Error"):
+        print(name)
         display(figure)
 
 # %% [markdown]
@@ -328,6 +329,7 @@ for name, figure in answer.figures.items():
 # %%
 display(answer.figures["How they learned"])
 for quantity in ("steps to level", "time of a step"):
+    print(quantity)
     display(answer.figures[f"GRU over LSTM: {quantity}"])
 
 # %%

@@ -197,9 +197,10 @@ for name in dict.fromkeys(name for _, name, _ in curves):
     points = np.array([(one["examples"], cell["enough"]) for one, cell_name, cell in curves if cell_name == name])
     axis.plot(points[:, 0], points[:, 1], "o", color=COLOUR[name], label=CELLS[name].title, alpha=0.8)
 axis.set(title="From which size on a curve is as good as its best", xlabel="examples to learn from", ylabel="H",
-         xscale="log", yscale="log", yticks=candidates, yticklabels=candidates)  # fmt: skip
+         xscale="log", yscale="log", yticks=candidates, yticklabels=candidates, xlim=(50, 5e4),
+         xticks=[100, 1000, 10_000], xticklabels=["100", "1,000", "10,000"])  # fmt: skip
 axis.minorticks_off()
-axis.legend()
+axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
 answer.figures["Rules on series they have not seen"]
 

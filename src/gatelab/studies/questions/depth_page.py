@@ -237,8 +237,9 @@ def _learned(groups: Sequence[Found]) -> Figure | None:
         rows = _plain(group, "width")
         for row in dict.fromkeys((0, len(rows) - 1)) if rows else ():
             curve, depth = rows[row]["curve"], rows[row]["depth"]
-            lines = [plots.Line("validation", None, curve["validation"], colour="accent"),
-                     plots.Line("training", None, curve["train"], colour="ochre")]  # fmt: skip
+            epochs = range(1, len(curve["train"]) + 1)
+            lines = [plots.Line("validation", epochs, curve["validation"], colour="accent"),
+                     plots.Line("training", epochs, curve["train"], colour="ochre")]  # fmt: skip
             title = f"{group['data']}, {called(group['cell'])}, L = {depth}"
             parts.append(plots.Panel(lines, title, "epoch", "loss"))
     return Figure(plots.panels(parts), "Mean over seeds.", "Loss by epoch, shallow and deep") if parts else None

@@ -147,7 +147,7 @@ def _regrets(series: Sequence[Found]) -> Figure:
     names = [f"{one['series']}, {called(cell)}" for one, _, cell in rows]
     strongest = max(min(20.0, float(np.nanmax(matrix))), 1.0)
     svg = plots.heat_map(matrix, rows=names, columns=[str(size) for size in sizes], xlabel=_SIZE,
-                         label="% above the best size's error", limits=(0, strongest))  # fmt: skip
+                         label="% above best", limits=(0, strongest))  # fmt: skip
     text = "Mean test error over seeds, in percent above the best size of the row; fewest examples on top."
     return Figure(svg, text, "Regret by series, cell and hidden size")
 
@@ -155,10 +155,10 @@ def _regrets(series: Sequence[Found]) -> Figure:
 def _errors(series: Sequence[Found]) -> Figure:
     parts = [
         plots.Panel([*[_curve(name, cell["errors"]) for name, cell in one["cells"].items()], *_levels(one)],
-                    f"{one['series']}, {one['examples']:,} examples", _SIZE, "MASE", log_x=True)
+                    f"{one['series']} ({one['examples']:,})", _SIZE, "MASE", log_x=True)
         for one in series
     ]  # fmt: skip
-    text = "Test MASE, mean over seeds with its 95 % interval, beside two methods that have no size."
+    text = "Test MASE, mean over seeds with its 95 % interval, beside two methods that have no size; in brackets, examples."
     return Figure(plots.panels(parts, _COLUMNS, height=170), text, "Error against hidden size on every series")
 
 
