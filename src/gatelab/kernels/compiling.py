@@ -30,28 +30,28 @@ from numba.core.typing.templates import AbstractTemplate, infer_global
 from numba.extending import lower_builtin
 
 _config: Any = numba.config
+_njit: Any = numba.njit  # its hints do not know all options
 
-
-_OPTIONS = {"error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True}  # divides as C does, allocates nothing
-_WITHIN = {**_OPTIONS, "no_cpython_wrapper": True}
-INLINED = {**_WITHIN, "forceinline": True}
+_OPTIONS: Any = {"error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True}  # divides as C does, allocates nothing
+_WITHIN: Any = {**_OPTIONS, "no_cpython_wrapper": True}
+INLINED: Any = {**_WITHIN, "forceinline": True}
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles ``function`` when it is first called, to run without Python's lock and to divide as C does."""
-    compiled = numba.njit(nogil=True, **_OPTIONS)(function)
+    compiled = _njit(nogil=True, **_OPTIONS)(function)
     _keep(compiled)
     return compiled
 
 
 def part(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles ``function`` where a kernel calls it; nobody else can, for what that takes is most of its code."""
-    return numba.njit(**_WITHIN)(function)
+    return _njit(**_WITHIN)(function)
 
 
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
     """A ``part`` that LLVM copies into its callers: for a few lines. Numba's own inlining takes far longer."""
-    return numba.njit(**INLINED)(function)
+    return _njit(**INLINED)(function)
 
 
 ADDRESS = types.CPointer
