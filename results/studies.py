@@ -80,7 +80,8 @@ def finished(study: Experiment, find: Callable[[str], Record | None]) -> dict[st
 def slim(record: Record, names: Sequence[str]) -> Record:
     """The record with the named measures alone: small enough to be kept under version control.
 
-    ``test.MSE`` is an entry of a measure, ``history.step`` one of each entry of a list, with four digits.
+    ``test.MSE`` is an entry of a measure, ``history.step`` one of each entry of a list, with six digits: enough to
+    compare losses with a level.
     """
     inner: dict[str, list[str]] = {}
     for name in names:
@@ -97,12 +98,12 @@ def _part(value: Any, wanted: Sequence[str]) -> Any:
         return value
     if isinstance(value, Mapping):
         return {name: value[name] for name in wanted if name in value}
-    return [{name: shortened(entry[name]) for name in wanted if name in entry} for entry in value]
+    return [{name: shortened(entry[name], 6) for name in wanted if name in entry} for entry in value]
 
 
-def shortened(value: Any) -> Any:
-    """A float of four digits."""
-    return float(f"{value:.4g}") if isinstance(value, float) else value
+def shortened(value: Any, digits: int = 4) -> Any:
+    """A float of so many digits."""
+    return float(f"{value:.{digits}g}") if isinstance(value, float) else value
 
 
 # ---- the page ----------------------------------------------------------------------------------------------------

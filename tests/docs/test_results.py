@@ -39,7 +39,7 @@ def test_the_page_follows_from_the_records_alone(scripts):
 
 def test_a_record_keeps_what_the_findings_need_alone(scripts):
     _, studies = scripts
-    history = [{"epoch": 1, "step": 10, "train_loss": 0.123456}, {"epoch": 2, "step": 20, "train_loss": 0.1}]
+    history = [{"epoch": 1, "step": 10, "train_loss": 0.12345678}, {"epoch": 2, "step": 20, "train_loss": 0.1}]
     whole = {"parameters": 7, "seconds": 1.5, "test": {"MSE": 0.123456, "MAE": 1.0}, "history": history}
     trial = Trial("train", "any", 1, {"cell": "gru"})
     found = studies.slim(
@@ -48,7 +48,7 @@ def test_a_record_keeps_what_the_findings_need_alone(scripts):
     assert found.measures == {
         "parameters": 7,
         "test": {"MSE": 0.123456},
-        "history": [{"step": 10, "train_loss": 0.1235}, {"step": 20, "train_loss": 0.1}],
+        "history": [{"step": 10, "train_loss": 0.123457}, {"step": 20, "train_loss": 0.1}],
     }
     assert (found.id, found.configuration) == (trial.id, trial.configuration)
 

@@ -158,7 +158,7 @@ def _errors(series: Sequence[Found]) -> Figure:
                     f"{one['series']} ({one['examples']:,})", _SIZE, "MASE", log_x=True)
         for one in series
     ]  # fmt: skip
-    text = "Test MASE, mean over seeds with its 95 % interval, beside two methods that have no size; in brackets, examples."
+    text = "Test MASE, mean over seeds with its 95 % interval, beside two methods without a size; (examples)."
     return Figure(plots.panels(parts, _COLUMNS, height=170), text, "Error against hidden size on every series")
 
 
