@@ -151,7 +151,7 @@ def test_cells_are_set_beside_the_best_simple_method(findings):
 def test_the_verdict_says_where_gates_help_where_not_and_where_no_network_is_needed(findings):
     said = verdict(findings)
     assert said[0] == (
-        "At equal parameters, gated cells surely beat the RNN on traffic (GRU only) and digits; "
+        "At equal parameters, after 2 epochs, gated cells surely beat the RNN on traffic (GRU only) and digits; "
         "the RNN surely beats gated cells on prices (LSTM only)."
     )
     assert said[1] == "A simple method is better than every cell on prices (last value)."
@@ -166,7 +166,7 @@ def test_no_difference_and_no_winner_can_be_said():
     rows = [*trained("traffic", "forecasting", "rnn", 7.0, spread=0.1), *simple("traffic", linear=7.0),
             *trained("traffic", "forecasting", "gru", 7.0, spread=0.08)]  # fmt: skip
     said = verdict(summarise(pd.DataFrame(rows)))
-    assert said[0] == "At equal parameters, no difference is found on traffic."
+    assert said[0] == "At equal parameters, after 2 epochs, no difference is found on traffic."
     assert said[1] == "A simple method is not found to be worse than the best cell on traffic (linear)."
     ahead = verdict(summarise(pd.DataFrame([*trained("x", "music", "rnn", 2.0), *simple("x", linear=3.0)])))
     assert ahead[0] == "RNN on x: no gated cell was trained beside the RNN."

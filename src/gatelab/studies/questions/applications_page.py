@@ -19,7 +19,7 @@ from gatelab.studies.verdict import amount, beside_baseline, called, listed
 Rows = Sequence[Mapping[str, Any]]
 Application = Mapping[str, Any]
 RNN = "rnn"
-_INTERVAL = "A dot for each seed, the geometric mean over seeds and its 95 % interval."
+_INTERVAL = "Below 1 the cell errs less. A dot for each seed, the geometric mean over seeds and its 95 % interval."
 
 
 # ---- facts that words, pictures and table share ------------------------------------------------------------------
@@ -79,7 +79,9 @@ def _headline(known: Sequence[Application], ratios: Rows) -> str:
         "open": "no difference is found on {}",
     }
     text = "; ".join(said[word].format(where) for word, where in words.items())
-    return f"At equal parameters, {text}."
+    least, most = (pick(each["epochs"] for each in known) for pick in (min, max))
+    epochs = f"{least} to {most}" if least < most else str(most)
+    return f"At equal parameters, after {epochs} epochs, {text}."
 
 
 def sorted_out(ratios: Rows) -> dict[str, list[str]]:
@@ -137,7 +139,7 @@ def figures(findings: Mapping[str, Any]) -> dict[str, Figure]:
     """Errors over the RNN's, all and for each field with several applications; over the simple method's; curves."""
     shown: dict[str, Figure] = {}
     if ratios := over_rnn(findings):
-        shown["Gated cells over the RNN"] = _forest(findings, ratios, "error over the RNN's; below 1: gated is better")
+        shown["Gated cells over the RNN"] = _forest(findings, ratios, "error over the RNN's")
         shown |= {f"Gated cells over the RNN: {field}": _forest(findings, rows, f"error over the RNN's, {field}")
                   for field, rows in _crowded(findings, ratios)}  # fmt: skip
     if findings["beside"]:
@@ -181,7 +183,7 @@ def _beside(findings: Mapping[str, Any]) -> Figure:
         each = sets[ratio["data"]]
         mark = each["simple"][ratio["b"]]["error"]
         points.append([error / mark for error in each["cells"][ratio["a"]]["error"]["values"].values()])
-    svg = _chart(findings["beside"], points, "error over the simple method's; below 1: the cell is better", "equal")
+    svg = _chart(findings["beside"], points, "error over the simple method's", "as the simple method")
     best = {ratio["data"]: ratio["b"] for ratio in findings["beside"]}
     text = f"{_INTERVAL} The simple method: {'; '.join(f'{data}: {name}' for data, name in best.items())}."
     return Figure(svg, text, "Error of every cell over that of the best simple method by application")
