@@ -44,6 +44,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from IPython.display import display
+from matplotlib.colors import LinearSegmentedColormap
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import nn
 from torch.nn import functional
@@ -67,7 +68,7 @@ COLOUR = {name: shade.light for name, shade in PALETTE.items()}
 SMALL = dict.fromkeys(("font.size", "axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 9)
 SHOWN = {"axes.titlesize": 10, "figure.dpi": 120, "figure.constrained_layout.use": True, "text.parse_math": True}
 plt.rcParams.update(THEME | SMALL | SHOWN)
-GATED = ("rnn", "lstm", "gru")
+CELL_NAMES = ("rnn", "lstm", "gru")
 
 # %% [markdown]
 # ## 1 · Two ways to diverge
@@ -90,8 +91,8 @@ GATED = ("rnn", "lstm", "gru")
 # (Pascanu et al. 2013, section 2.1). So whether it does has to be measured: here with torch's start, its recurrent
 # weights multiplied by a *gain*.
 #
-# > **Predict, then run.** In which cell does the gradient begin to explode at the lowest gain? Does a gated cell never
-# > explode?
+# > **Predict, then run.** In which cell does the gradient begin to explode at the lowest gain? Does that of a gated
+# > cell never explode?
 
 
 # %%
@@ -107,22 +108,26 @@ def gradient_norm(cell, gain, T, seed, H=32, B=16):
 
 
 gains, lengths = np.geomspace(0.5, 16, 6 if QUICK else 16), np.arange(10, 101, 30 if QUICK else 10)
+SHADES = LinearSegmentedColormap.from_list("norm", ["#fcfcfa", "#f2c9a8", COLOUR["rnn"], "#5a2402"])
 fig, axes = plt.subplots(1, 3, figsize=(9, 2.9), sharey=True)
-for axis, cell in zip(axes, GATED, strict=True):
+for axis, cell in zip(axes, CELL_NAMES, strict=True):
     norms = [[np.mean([np.log10(gradient_norm(cell, gain, T, seed)) for seed in range(1 if QUICK else 3)])
               for T in lengths] for gain in gains]  # fmt: skip
-    image = axis.pcolormesh(lengths, gains, norms, cmap="PuOr_r", vmin=-6, vmax=6, shading="nearest", rasterized=True)
+    norms = np.nan_to_num(norms, nan=38, posinf=38)  # what is larger than float32 holds
+    image = axis.pcolormesh(lengths, gains, norms, cmap=SHADES, vmin=0, vmax=6, shading="nearest", rasterized=True)
     axis.contour(lengths, gains, norms, levels=[2], colors=[COLOUR["ink"]], linewidths=1)
     axis.set(title=CELLS[cell].title, xlabel="length T", yscale="log", yticks=[0.5, 1, 2, 4, 8, 16])
     axis.set_yticklabels(["0.5", "1", "2", "4", "8", "16"])
     axis.minorticks_off()
+    axis.grid(visible=False)
 axes[0].set_ylabel("gain of the recurrent weights")
-fig.colorbar(image, ax=axes, label="log10 of the gradient's norm", pad=0.01)
+fig.colorbar(image, ax=axes, label="log10 of the gradient's norm", pad=0.01, extend="max")
 plt.show()
 
 # %% [markdown]
-# Orange is exploding; at the black line the norm is 100. Gates raise the gain at which it begins, and do not abolish
-# it. Training moves weights, so that a network that starts in the white may walk into the orange.
+# At the black line the norm is 100, and in the dark it no longer says anything. Gates raise the gain at which it
+# begins, and do not abolish it. Longer sequences lower it. And training moves weights: a network that starts in the
+# white may walk into the dark.
 #
 # ### Foretelling the learning rate
 #
@@ -160,7 +165,7 @@ def before_and_after(cell, seed, steps=60 if QUICK else 150):
     return first, sharpness(watched)
 
 
-sharp = {cell: [before_and_after(cell, seed) for seed in range(2 if QUICK else 5)] for cell in GATED}
+sharp = {cell: [before_and_after(cell, seed) for seed in range(2 if QUICK else 5)] for cell in CELL_NAMES}
 for cell, pairs in sharp.items():
     for moment, found in zip(("at the start", "after training"), zip(*pairs, strict=True), strict=True):
         rate = bootstrap([2 / value for value in found])
@@ -169,7 +174,8 @@ for cell, pairs in sharp.items():
               f"above a rate of {rate.mean:.2g}{ends}")  # fmt: skip
 
 # %% [markdown]
-# Keep these numbers: section 3 has the rates at which it did diverge.
+# Two numbers for each cell, since the curvature is no constant: where a network learns, it tends to rise. A rate that is
+# safe at the start need not stay so. Keep both: section 3 has the rates at which training did diverge.
 #
 # ## 2 · Clipping
 #
@@ -313,9 +319,10 @@ for found in (each for each in findings["maps"] if each["optimizer"] == "sgd" an
                   f"lowest loss at {best:g}")  # fmt: skip
 
 # %% [markdown]
-# Where the best rate lies above what the curvature at the start allows, training does not break off: it swings, until
-# it finds weights where the loss is less curved (Cohen et al. 2021 call it the edge of stability). The limit is one of
-# *speed*, long before it is one of *divergence*.
+# Theory gives the order of magnitude, and the order of the cells. It cannot give more: a rate above the limit need not
+# break off, for the slope of cross-entropy is bounded, and weights may swing until they find a place where the loss is
+# less curved (Cohen et al. 2021 call it the edge of stability). Squared error has no such bound. On adding, what is
+# above the limit ends in numbers that are not finite.
 #
 # ### How fast
 #
@@ -418,51 +425,57 @@ G = torch.stack([product(row) for row in torch.eye(P, dtype=torch.float64)]).num
 curvatures = np.sort(np.linalg.eigvalsh(G))[::-1]  # (P,)
 g = torch.cat([gradient.flatten() for gradient in torch.autograd.grad(loss_of(net(x)), weights)])  # (P,)
 
+
 fig, axes = plt.subplots(1, 2, figsize=(9, 2.8))
-axes[0].semilogy(np.arange(1, P + 1), np.maximum(curvatures, 1e-14), color=COLOUR["lstm"])
+axes[0].semilogy(np.arange(1, B + 1), curvatures[:B], color=COLOUR["lstm"])
 axes[0].axhline(curvatures[0] / 100, color=COLOUR["muted"], linewidth=0.8, linestyle=(0, (4, 3)))
-axes[0].annotate("a hundredth of the sharpest", (P, curvatures[0] / 100), ha="right", va="bottom", fontsize=8,
+axes[0].annotate("a hundredth of the sharpest", (B, curvatures[0] / 100), ha="right", va="bottom", fontsize=8,
                  color=COLOUR["muted"])  # fmt: skip
-axes[0].set(title=f"Curvature in all {P} directions", xlabel="direction, sharpest first", ylabel="eigenvalue of G")
+axes[0].set(title=f"The {B} sharpest of {P} directions", xlabel="direction", ylabel="eigenvalue of G")
+COUNTS = (1, 2, 3, 5, 8, 13, 21, 34, 55)
 for damping, colour in ((1e-1, "sky"), (1e-3, "violet"), (1e-5, "rose")):
-    kept = conjugate_gradients(lambda v, d=damping: product(v) + d * v, -g, torch.zeros(P).double(), 100)
+    damped = lambda v, d=damping: product(v) + d * v  # noqa: E731
     exact = torch.linalg.solve(torch.tensor(G) + damping * torch.eye(P).double(), -g)  # (P,)
     least = float(0.5 * g @ exact)  # q at its least
-    left = [1 - q / least for _, q in kept]
-    axes[1].semilogy(range(1, len(left) + 1), np.maximum(left, 1e-15), color=COLOUR[colour], marker="o", markersize=3,
-                     label=f"λ = {damping:g}")  # fmt: skip
-axes[1].set(
-    title="Conjugate gradients: share of q's fall still to come", xlabel="iterates kept, further and further apart"
-)
+    ends = [conjugate_gradients(damped, -g, torch.zeros(P).double(), count)[-1] for count in COUNTS]
+    axes[1].loglog(COUNTS, [max(1 - q / least, 1e-12) for _, q in ends], color=COLOUR[colour], marker="o", markersize=3,
+                   label=f"λ = {damping:g}")  # fmt: skip
+axes[1].set(title="Share of q's fall still to come", xlabel="rounds of conjugate gradients", xticks=COUNTS)
+axes[1].set_xticklabels(COUNTS)
+axes[1].minorticks_off()
 axes[1].legend()
 plt.show()
 print(f"curved at least a hundredth as much as the sharpest: {(curvatures >= curvatures[0] / 100).sum()} of {P}")
+print(f"flat but for rounding: {(curvatures < 1e-12 * curvatures[0]).sum()} of {P}")
 
 # %% [markdown]
-# A handful of directions is sharp, the rest is all but flat, and gradient descent crosses the flat ones
-# $\lambda_1/\lambda_i$ times more slowly than the sharp one. Conjugate gradients want many rounds where $\lambda$ is
-# small and few where it is large: damping buys cheap steps by making them short. Hessian-free optimization starts with
-# $\lambda = 1$ and moves it by how well $q$ foretold the loss (Levenberg and Marquardt's rule).
+# Next to no direction is as sharp as the sharpest, and gradient descent crosses direction $i$ $\lambda_1/\lambda_i$
+# times more slowly. Many are flat altogether: $G = J^\top H_L J$, and a batch of $B$ examples with one answer each can
+# curve no more than $B$ of them. Conjugate gradients want many rounds where the damping $\lambda$ is small and few where
+# it is large: damping buys cheap steps by making them short. Hessian-free optimization starts with $\lambda = 1$, and
+# moves it by how well $q$ foretold the loss (Levenberg and Marquardt's rule).
 #
-# > **Predict, then run.** The same network and batch, forty steps each of plain SGD, Adam, L-BFGS and Hessian-free
-# > optimization. Where does each end? And how many times as long as one of SGD does each step take?
+# > **Predict, then run.** The same network, one batch: forty steps of L-BFGS and of Hessian-free optimization, and as
+# > many of plain SGD and Adam as you like. Who gets furthest by steps, who by time?
 
 # %%
-RACERS = {"sgd": (0.3, "grey"), "adam": (0.02, "sky"), "lbfgs": (1.0, "violet"), "hessian_free": (1.0, "rose")}
+MANY = 100 if QUICK else 1000
+RACERS = {"sgd": (0.3, MANY, "grey"), "adam": (0.02, MANY, "sky"), "lbfgs": (1.0, 40, "violet"),
+          "hessian_free": (1.0, 40, "rose")}  # fmt: skip
 fig, axes = plt.subplots(1, 2, figsize=(9, 2.9), sharey=True)
 cost = {}
-for name, (rate, colour) in RACERS.items():
+for name, (rate, steps, colour) in RACERS.items():
     torch.manual_seed(0)
-    net = Net()
-    objective = Objective(lambda net=net: net(x.float()), lambda z: functional.mse_loss(z, y.float()))
-    method = optimizer(name, net, rate)
+    small = Net()
+    objective = Objective(lambda small=small: small(x.float()), lambda z: functional.mse_loss(z, y.float()))
+    method = optimizer(name, small, rate)
     method.step(objective)  # what is loaded at the first step is no part of its time
     losses, begun = [], time.thread_time()
-    for _ in range(40):
+    for _ in range(steps):
         losses.append(method.step(objective).loss)
-    cost[name] = (time.thread_time() - begun) / 40
-    axes[0].semilogy(range(1, 41), losses, color=COLOUR[colour], label=NAMES[name])
-    axes[1].loglog(1000 * cost[name] * np.arange(1, 41), losses, color=COLOUR[colour])
+    cost[name] = (time.thread_time() - begun) / steps
+    axes[0].semilogy(range(1, 41), losses[:40], color=COLOUR[colour], label=NAMES[name])
+    axes[1].loglog(1000 * cost[name] * np.arange(1, steps + 1), losses, color=COLOUR[colour])
 axes[0].set(title="By step", xlabel="step", ylabel="squared error on the batch")
 axes[1].set(title="By time", xlabel="milliseconds of one core")
 axes[0].legend()
@@ -470,9 +483,9 @@ plt.show()
 print("a step takes " + ", ".join(f"{NAMES[name]} {1000 * each:.1f} ms" for name, each in cost.items()))
 
 # %% [markdown]
-# By step the curvature wins by orders of magnitude; by time it depends on what a step costs. And on *one* batch an
-# optimizer may believe everything it sees. In training the next batch says something else, and what was learned about
-# the curvature of the last one is partly noise. So the question needs a race.
+# By step curvature wins; by time it depends on what a step costs. And on *one* batch an optimizer may believe
+# everything it sees. In training the next batch says something else, and what was learned about the curvature of the
+# last one is partly noise. So the question needs a race.
 #
 # ## 6 · Eight optimizers, equal time
 #
@@ -485,7 +498,7 @@ for name, figure in answer.figures.items():
         display(figure)
 
 # %%
-answer.tables["Optimizers"]
+answer.tables["Every optimizer"]
 
 # %%
 for race in findings["optimizers"]:

@@ -67,7 +67,8 @@ class Stability(Experiment):
         "Maps: every learning rate with every limit of the gradient's norm, with plain SGD and with Adam, batches "
         "of 32. Rates of divergence over a map depend on which learning rates are in it, so compare them with each "
         "other alone. Their Wilson 95 % intervals take runs for draws of one kind; as every learning rate has "
-        "equally many, that is on the safe side. Differences are tested run by run, with Holm's correction.",
+        "equally many, that is on the safe side. Two rates are compared on the same runs at the same learning rates: "
+        "McNemar's exact test with Holm's correction, and Newcombe's interval of the difference.",
         "Steps to learn: with Adam, clipped at norm 1, at the learning rate that was best for the other runs. "
         "Runs that never learned, diverged ones too, count as not there by the last step: leaving them out would "
         "flatter what diverges. As all runs end at the same step, the share that has learned is Kaplan and "

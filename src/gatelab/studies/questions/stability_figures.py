@@ -56,7 +56,7 @@ def _losses(found: Row) -> Figure | None:
     values = np.array(found["loss"], dtype=float)  # (cells and limits, rates)
     if not np.isfinite(values).any():
         return None
-    svg = plots.heat_map(values, **_axes(found), label=_FALLEN, limits=(-_EDGE, _EDGE), centre=0)
+    svg = plots.heat_map(values, **_axes(found), label="log10 of share", limits=(-_EDGE, _EDGE), centre=0)
     text = (
         f"Held-out loss after {found['steps']:,} steps, as log10 of its share of chance: −1 is a tenth, 0 what the "
         "best constant answer costs, orange worse than that. Median over runs; grey where most runs broke off."
@@ -66,7 +66,7 @@ def _losses(found: Row) -> Figure | None:
 
 def _divergences(found: Row) -> Figure:
     values = 100 * np.array(found["diverged"], dtype=float)  # (cells and limits, rates)
-    svg = plots.heat_map(values, **_axes(found), label="runs that diverged, %", limits=(0, 100))
+    svg = plots.heat_map(values, **_axes(found), label="diverged, %", limits=(0, 100))
     return Figure(svg, "Share of runs that diverged, in percent.",
                   f"Divergence with {NAMES[found['optimizer']]} on {found['source']}")  # fmt: skip
 
@@ -117,12 +117,17 @@ def _norms(groups: Sequence[Row]) -> Figure | None:
 
 def _speed(groups: Sequence[Row]) -> Figure | None:
     parts = [
-        plots.Panel([plots.Line(called(cell), group["steps"], found["mean"], found["low"], found["high"])
+        plots.Panel([plots.Line(called(cell), *_stairs(group["steps"], found["mean"]))
                      for cell, found in group["cells"].items()], group["source"], "step", "share of runs that learned")
         for group in groups
     ]  # fmt: skip
-    text = "Adam, clipped at norm 1, at the rate that was best for the other runs; with Wilson's 95 % intervals."
+    text = "Adam, clipped at norm 1, at the rate that was best for the other runs; the table has intervals."
     return Figure(plots.panels(parts), text, "Share of runs that had learned by each step") if parts else None
+
+
+def _stairs(x: Sequence[float], y: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """What stays as it is until the next point: ``(2N - 1,)`` each."""
+    return np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]
 
 
 # ---- starts, batch sizes, optimizers -----------------------------------------------------------------------------

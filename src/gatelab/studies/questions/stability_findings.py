@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import confint_proportions_2indep
 
 from gatelab.studies.experiment import values
-from gatelab.studies.statistics import LEVEL, Difference, described, holm, pairwise
+from gatelab.studies.statistics import LEVEL, Difference, Estimate, described, holm, pairwise
 
 DIVERGED = 2.0
 """Shares of chance above which a run that ends there has diverged."""
@@ -145,25 +146,46 @@ def _divergence(rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def _clipping(mapped: pd.DataFrame) -> list[dict[str, Any]]:
-    """The share of diverged runs without clipping less that with norm 1, over all learning rates, run by run."""
+    """The rate of divergence without clipping less that with norm 1, over all learning rates."""
     found = []
     for (source, optimizer, cell), rows in mapped.groupby(["source", "optimizer", "cell"], sort=False):
-        shares = {clip: _by_seed(_where(rows, clip=clip)) for clip in ("none", "1")}
-        found += [({"source": source, "optimizer": optimizer, "cell": cell}, gap) for gap in pairwise(shares)]
+        diverged = {clip: _diverged(_where(rows, clip=clip)) for clip in ("none", "1")}
+        found += [({"source": source, "optimizer": optimizer, "cell": cell}, gap) for gap in _rates_apart(diverged)]
     return _tested(found)
 
 
 def _cells(mapped: pd.DataFrame) -> list[dict[str, Any]]:
-    """The shares of diverged runs of two cells beside each other, without clipping, run by run."""
+    """The rates of divergence of two cells beside each other, without clipping."""
     found = []
     for (source, optimizer), rows in _where(mapped, clip="none").groupby(["source", "optimizer"], sort=False):
-        shares = {cell: _by_seed(own) for cell, own in rows.groupby("cell", sort=False)}
-        found += [({"source": source, "optimizer": optimizer}, gap) for gap in pairwise(shares)]
+        diverged = {str(cell): _diverged(own) for cell, own in rows.groupby("cell", sort=False)}
+        found += [({"source": source, "optimizer": optimizer}, gap) for gap in _rates_apart(diverged)]
     return _tested(found)
 
 
-def _by_seed(rows: pd.DataFrame) -> dict[int, float]:
-    return {int(seed): float(share) for seed, share in rows.groupby("seed")["diverged"].mean().items()}
+def _diverged(rows: pd.DataFrame) -> pd.Series:
+    """0 or 1 by run and learning rate ``(N,)``."""
+    return rows.set_index(["seed", "learning_rate"])["diverged"]
+
+
+def _rates_apart(diverged: Mapping[str, pd.Series]) -> list[Difference]:
+    """Every two rates on the runs that both have.
+
+    McNemar's exact test, by the pairs of which one diverged; Newcombe's interval (1998, method 10), which takes both
+    rates for independent, and so is rather too wide for pairs that are alike.
+    """
+    gaps = []
+    for a, b in combinations(diverged, 2):
+        pairs = pd.concat([diverged[a], diverged[b]], axis=1, join="inner").to_numpy()  # (N, 2)
+        if (runs := len(pairs)) == 0:
+            continue
+        alone = [int(each) for each in ((pairs == (1, 0)).all(axis=1).sum(), (pairs == (0, 1)).all(axis=1).sum())]
+        first, second = (int(each) for each in pairs.sum(axis=0))
+        low, high = confint_proportions_2indep(first, runs, second, runs, method="newcomb", alpha=1 - LEVEL)
+        units = Estimate((first - second) / runs, float(low), float(high), runs)
+        p = float(stats.binomtest(alone[0], sum(alone)).pvalue) if any(alone) else 1.0
+        gaps.append(Difference(a, b, units, second / runs, p))
+    return gaps
 
 
 def _tested(found: Iterable[tuple[Mapping[str, Any], Difference]]) -> list[dict[str, Any]]:

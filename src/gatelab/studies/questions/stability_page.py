@@ -55,11 +55,11 @@ def _headline(rows: Sequence[Row]) -> list[str]:
     said = []
     for source in dict.fromkeys(row["source"] for row in rows):
         mine = [row for row in rows if row["source"] == source and row["optimizer"] == "sgd"]
-        parts = [f"{clipped(clip)} {_by_cell(own)}" for clip in ("none", "1")
-                 if (own := [row for row in mine if row["clip"] == clip])]  # fmt: skip
-        said += [f"on {source} {', '.join(parts)}"] if parts else []
-    what = "Runs with plain SGD that diverge, over a wide range of learning rates"
-    return [f"{what}: {'; '.join(said)}."] if said else []
+        free, held = ([row for row in mine if row["clip"] == clip] for clip in ("none", "1"))
+        parts = [f"on {source} in {_by_cell(free)} of its runs"] if free else []
+        parts += [f"with the gradient clipped at norm 1 in {_by_cell(held)}"] if free and held else []
+        said += [", ".join(parts)] if parts else []
+    return [f"Over a wide range of learning rates plain SGD diverges {'; '.join(said)}."] if said else []
 
 
 def _by_cell(rows: Sequence[Row]) -> str:
@@ -68,16 +68,20 @@ def _by_cell(rows: Sequence[Row]) -> str:
 
 def _clipping(gaps: Sequence[Row]) -> list[str]:
     """``units`` is the rate without clipping less that with it."""
-    tested = [gap for gap in gaps if gap["p"] is not None]
     what = {True: "lowers", False: "raises"}
     said = [
         f"it {what[lowers]} the rate of divergence of " + listed([f"{_which(gap)} by {_points(gap)}" for gap in sure])
         for lowers in (True, False)
-        if (sure := [gap for gap in tested if gap["found"] and (gap["units"]["mean"] > 0) == lowers])
+        if (sure := [gap for gap in gaps if gap["found"] and (gap["units"]["mean"] > 0) == lowers])
     ]
-    if same := [gap for gap in tested if not gap["found"]]:
-        said.append(f"no difference found for {listed([_which(gap) for gap in same])}")
-    return [f"Clipping at norm 1: {'; '.join(said)}."] if said else []
+    return _with_rest("Clipping at norm 1", said, gaps)
+
+
+def _with_rest(about: str, said: Sequence[str], gaps: Sequence[Row]) -> list[str]:
+    """What was found, and in how many comparisons nothing was."""
+    rest = sum(not gap["found"] for gap in gaps)
+    more = [f"no difference found in {rest} of {len(gaps)} comparisons"] if rest else []
+    return [f"{about}: {'; '.join([*said, *more])}."] if gaps else []
 
 
 def _which(gap: Row) -> str:
@@ -92,19 +96,11 @@ def _points(gap: Row) -> str:
 
 def _cells(gaps: Sequence[Row]) -> list[str]:
     said = []
-    for where in dict.fromkeys(f"on {gap['source']} with {NAMES[gap['optimizer']]}" for gap in gaps):
-        mine = [gap for gap in gaps if where == f"on {gap['source']} with {NAMES[gap['optimizer']]}"]
-        told = [_beside(gap) for gap in mine if gap["p"] is not None]
-        said += [f"{where} {', '.join(told)}"] if told else []
-    return [f"Divergence of cells beside each other, without clipping: {'; '.join(said)}."] if said else []
-
-
-def _beside(gap: Row) -> str:
-    a, b = called(gap["a"]), called(gap["b"])
-    if not gap["found"]:
-        return f"no difference found between {a} and {b}"
-    more, less = (a, b) if gap["units"]["mean"] > 0 else (b, a)
-    return f"the {more} more often than the {less}, by {_points(gap)}"
+    for gap in (gap for gap in gaps if gap["found"]):
+        more, less = (gap["a"], gap["b"]) if gap["units"]["mean"] > 0 else (gap["b"], gap["a"])
+        beside = f"the {called(more)} more often than the {called(less)}"
+        said.append(f"{beside} on {gap['source']} with {NAMES[gap['optimizer']]}, by {_points(gap)}")
+    return _with_rest("Divergence without clipping, cells beside each other", said, gaps)
 
 
 def _speed(speed: Row) -> str:
@@ -137,19 +133,17 @@ def _typical(found: Row, speed: Row) -> float:
 
 def _varied(groups: Sequence[Row], factor: str, word: str) -> list[str]:
     """Which values of a factor are surely better or worse than the usual one."""
-    better, worse, tested = [], [], 0
+    better, worse, tested = [], [], []
     for group in groups:
         for gap in (gap for gap in group["gaps"] if gap["p"] is not None):
-            tested += 1
+            tested.append(gap)
             name = start(gap["a"]) if factor == "init" else gap["a"]
             text = f"{name} ({called(group['cell'])}, {group['source']})"
             if gap["found"]:
                 (better if gap["units"]["mean"] < 0 else worse).append(text)
     usual = "torch's start" if factor == "init" else "32"
     said = [f"{how} than {usual}: {listed(which)}" for how, which in (("better", better), ("worse", worse)) if which]
-    if rest := tested - len(better) - len(worse):
-        said.append(f"no difference found in {rest} of {tested} comparisons")
-    return [f"{word}, after equal steps: {'; '.join(said)}."] if said else []
+    return _with_rest(f"{word}, after equal steps", said, tested)
 
 
 def _race(race: Row) -> str:
@@ -184,9 +178,7 @@ def _clipping_in_races(races: Sequence[Row]) -> list[str]:
         for race, gap in pairs
         if gap["found"]
     ]
-    rest = len(pairs) - len(said)
-    said += [f"no difference found in {rest} of {len(pairs)} comparisons"] if rest else []
-    return [f"Clipping where the learning rate was chosen with it: {'; '.join(said)}."] if said else []
+    return _with_rest("Clipping where the learning rate was chosen with it", said, [gap for _, gap in pairs])
 
 
 # ---- pictures and tables -----------------------------------------------------------------------------------------
@@ -198,12 +190,13 @@ def figures(findings: Row) -> dict[str, Figure]:
 
 
 def tables(findings: Row) -> dict[str, Table]:
-    """Divergence; starts and batch sizes; optimizers."""
+    """Divergence; steps to learn; starts and batch sizes; optimizers."""
     shown = {
-        "Divergence": _divergences(findings["divergence"]),
-        "Starts": _values(findings["starts"], "init", "start"),
-        "Batch sizes": _values(findings["batches"], "batch_size", "batches of"),
-        "Optimizers": _entries(findings["optimizers"]),
+        "Every map": _divergences(findings["divergence"]),
+        "Every cell": _speeds(findings["speed"]),
+        "Every start": _values(findings["starts"], "init", "start"),
+        "Every batch size": _values(findings["batches"], "batch_size", "batches of"),
+        "Every optimizer": _entries(findings["optimizers"]),
     }
     return {name: table for name, table in shown.items() if table.rows}
 
@@ -213,6 +206,20 @@ def _divergences(rows: Sequence[Row]) -> Table:
               row["diverged"]["count"], share(row["diverged"]), share(row["learned"])] for row in rows]  # fmt: skip
     return Table(["problem", "optimizer", "cell", "gradient", "runs", "diverged", "had learned"], cells,
                  "All learning rates and runs together, with Wilson's 95 % intervals.")  # fmt: skip
+
+
+def _speeds(speeds: Sequence[Row]) -> Table:
+    rows = [[speed["source"], called(cell), ", ".join(f"{rate:g}" for rate in found["rates"]),
+             found["median"] if found["median"] is not None else f"more than {speed['last']:,}",
+             found["learned"]["count"], share(found["learned"])]
+            for speed in speeds for cell, found in speed["cells"].items()]  # fmt: skip
+    caption = (
+        "Adam, clipped at norm 1, at the learning rates that were best for the other runs. Learned: by the last step, "
+        "with Wilson's 95 % interval."
+    )
+    return Table(
+        ["problem", "cell", "learning rates", "steps until half had learned", "runs", "learned"], rows, caption
+    )
 
 
 def _values(groups: Sequence[Row], factor: str, column: str) -> Table:
