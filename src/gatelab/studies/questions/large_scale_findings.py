@@ -11,7 +11,7 @@ import pandas as pd
 
 from gatelab.studies.experiment import values
 from gatelab.studies.questions.large_scale_series import TIMES, out_of_reach
-from gatelab.studies.statistics import bootstrap, described, estimate, pairwise
+from gatelab.studies.statistics import Values, bootstrap, described, estimate, pairwise
 
 LEARNED = 0.1
 """A mean counts as learned where no more than this share of its variance is missed."""
@@ -31,7 +31,7 @@ def _learned(rows: pd.DataFrame) -> dict[str, Any]:
     shares: list[dict[str, Any]] = []
     for (cell, window), same in rows.astype({"window": int}).groupby(["cell", "window"], sort=False):
         for time in TIMES:
-            if missed := described(values(same, f"unexplained.{time}")):
+            if missed := _geometric(values(same, f"unexplained.{time}")):
                 shares.append({"cell": cell, "window": window, "time": time, **missed})
     return {
         "updates": int(rows["updates"].iloc[0]),
@@ -40,6 +40,15 @@ def _learned(rows: pd.DataFrame) -> dict[str, Any]:
         "enough": [{"cell": cell, "time": time, "window": _least(shares, cell, time)}
                    for cell in dict.fromkeys(share["cell"] for share in shares) for time in TIMES],
     }  # fmt: skip
+
+
+def _geometric(by_seed: Values) -> dict[str, Any] | None:
+    """The geometric mean and its 95 % t-interval: shares scatter by factors, and none is below zero."""
+    found = described({seed: float(np.log(value)) for seed, value in by_seed.items()})
+    if found is None:
+        return None
+    ends = {end: None if found[end] is None else float(np.exp(found[end])) for end in ("mean", "low", "high")}
+    return {**found, **ends, "values": {str(seed): value for seed, value in by_seed.items()}}
 
 
 def _windows(shares: Sequence[Mapping[str, Any]]) -> list[int]:

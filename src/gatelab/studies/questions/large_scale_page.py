@@ -21,8 +21,10 @@ PARTS = {
     "precision": "Precision",
     "processes": "Processes",
 }
-_FLAT_MB = 16.0
-"""Memory that grows by less than this while the series grows a hundredfold is called flat."""
+_FLAT = 0.25
+"""Memory that grows by less than this share of what the file grows by is called flat."""
+_LEAST = 1e-3
+"""What is not worth drawing of a share of variance."""
 _FREE = 0.1
 """A machine on which other programs keep less than this of a core busy is called free."""
 _MISSED = "share of variance missed"
@@ -52,7 +54,8 @@ def _said_of_windows(found: Mapping[str, Any]) -> list[str]:
         said.append(f"time constant {time}: {listed(texts)}")
     few = any(share["low"] is None for share in found["shares"])
     doubt = ["With one seed no interval can be given: what is said may be luck."] if few else []
-    return [f"The least window with which nine tenths of a running mean are learned is, {'; '.join(said)}.", *doubt]
+    lead = "The least window with which nine tenths of a running mean are learned, on average over seeds, is"
+    return [f"{lead}, {'; '.join(said)}.", *doubt]
 
 
 def _said_of_bias(found: Mapping[str, Any]) -> list[str]:
@@ -84,13 +87,16 @@ def _said_of_cost(found: Mapping[str, Any]) -> list[str]:
 
 
 def _said_of_disk(found: Mapping[str, Any]) -> list[str]:
-    lengths = [each["length"] for each in found["passes"]]
+    in_order = sorted(found["passes"], key=lambda each: each["length"])
+    file = in_order[-1]["file_mb"] - in_order[0]["file_mb"]
     said = []
     for reading, growth in found["growth_mb"].items():
-        longest = max((each for each in found["passes"] if each["reading"] == reading), key=lambda each: each["length"])
-        fate = f"stays flat (it moves by {number(growth, 2)} MB)" if growth < _FLAT_MB else f"grows by {growth:,.0f} MB"
+        longest = [each for each in in_order if each["reading"] == reading][-1]
+        moves = f"stays flat (it moves by {number(growth, 2)} MB)"
+        fate = moves if growth < _FLAT * file else f"grows by {number(growth, 3)} MB"
         said.append(f"{_READINGS[reading]} it {fate}, {number(longest['step_us'], 3)} µs a step")
-    return [f"Memory while a series on disk grows from {min(lengths):,} to {max(lengths):,} steps: {'; '.join(said)}."]
+    steps = f"from {in_order[0]['length']:,} to {in_order[-1]['length']:,} steps"
+    return [f"Memory while a series on disk grows {steps}, by {number(file, 3)} MB: {'; '.join(said)}."]
 
 
 def _said_of_norm(found: Mapping[str, Any]) -> list[str]:
@@ -181,11 +187,14 @@ def _windows_figure(found: Mapping[str, Any]) -> Figure:
         rows = [each for each in found["shares"] if str(each["time"]) == time]
         lines = [_line(called(cell), [row for row in rows if row["cell"] == cell], "window")
                  for cell in dict.fromkeys(row["cell"] for row in rows)]  # fmt: skip
-        limit = plots.Line("memory of one window", [int(w) for w in reach], list(reach.values()), style="dashed")
-        parts.append(plots.Panel([*lines, limit], f"Time constant {time}", "window, steps", _MISSED, log_x=True))
+        least = [share if share > _LEAST else float("nan") for share in reach.values()]
+        limit = plots.Line("memory of one window", [int(w) for w in reach], least, style="dashed")
+        axes = {"log_x": True, "log_y": True}
+        parts.append(plots.Panel([*lines, limit], f"Time constant {time}", "window, steps", _MISSED, **axes))
     text = (
-        f"After {found['updates']:,} updates; mean with 95 % t-interval over seeds. Dashed: what a perfect memory of "
-        "the last window alone would miss. Below it, what was learned reaches farther than any gradient did."
+        f"After {found['updates']:,} updates; geometric mean with 95 % t-interval over seeds. Dashed, where above "
+        f"{_LEAST}: what a perfect memory of the last window alone would miss. Below it, what was learned reaches "
+        "farther than any gradient did. At 1 it is as good to say nothing."
     )
     return Figure(plots.panels(parts, 3), text, "Share of variance missed against the window, by time constant")
 
@@ -338,5 +347,5 @@ def _missed(found: Mapping[str, Any]) -> Table:
     shares = {(each["cell"], each["window"], str(each["time"])): each for each in found["shares"]}
     rows = [[called(cell), str(window), *(amount(_estimate(shares[cell, window, time]), digits=2)
              if (cell, window, time) in shares else "–" for time in times)] for cell, window in keys]  # fmt: skip
-    caption = "By time constant; mean over seeds with 95 % t-interval."
+    caption = "By time constant; geometric mean over seeds with 95 % t-interval."
     return Table(["", "window", *times], rows, caption)
