@@ -9,6 +9,7 @@ import numpy as np
 
 from gatelab.report import plots
 from gatelab.report.page import Figure, Table
+from gatelab.report.palette import styles
 from gatelab.report.text import number
 from gatelab.studies.statistics import LEVEL, Estimate
 from gatelab.studies.verdict import amount, called, listed
@@ -205,7 +206,8 @@ def _factor(rows: Sequence[Row], name: str) -> Figure | None:
 
 def _decays(rows: Sequence[Row]) -> Figure:
     chart = [(row["label"], *(row["before"][name] for name in ("mean", "low", "high", "values"))) for row in rows]
-    svg = plots.interval_chart(chart, xlabel="decay per step before training", reference=(1.0, "kept"))
+    looks = [styles([called(row["cell"])])[0] for row in rows]
+    svg = plots.interval_chart(chart, xlabel="decay per step before training", reference=(1.0, "kept"), looks=looks)
     text = "A dot for each seed; the bar is the 95 % bootstrap interval of the median."
     return Figure(svg, text, "Decay per step of every condition")
 
