@@ -87,6 +87,17 @@ def test_it_says_where_a_series_is_unlike_those_of_the_study(by_examples):
     assert not any("may not hold here" in said for said in usual.why)
 
 
+@pytest.mark.parametrize(("sizes", "said"), [((2, 8), True), ((2, 8, 32, 128), False)])
+def test_it_says_when_no_larger_size_was_tried(by_examples, sizes, said):
+    kept = read_json(module.KEPT)
+    known = kept["sizes"]["8"]
+    write_json(module.KEPT, kept | {"rule": {"size": 8.0, "exponent": 0.0, "sizes": sizes},
+                                    "sizes": {str(size): known for size in sizes}})  # fmt: skip
+    found = suggest(series(400), horizon=1, lookback=4)
+    assert found.hidden_size == 8
+    assert any("largest size that the study tried" in line for line in found.why) == said
+
+
 def test_it_says_when_the_cell_was_not_in_the_study():
     found = suggest(series(300), cell="min_gru", horizon=1, lookback=4)
     assert any("was not in the study" in said for said in found.why)

@@ -91,7 +91,7 @@ def suggest(source: Any, *, cell: str = "gru", config: Any = None, **options: An
         hidden_size=units,
         cell=cell,
         examples=examples,
-        why=[*_why(kept, rule, examples), *_beyond(kept, cell, examples), _load(cell, chosen, examples)],
+        why=[*_why(kept, rule, examples), *_beyond(kept, cell, examples, units), _load(cell, chosen, examples)],
         rests_on=_rests_on(kept),
         worth=_worth(kept),
         regret=_percent(kept["regret"]),
@@ -133,9 +133,11 @@ def _why(kept: Mapping[str, Any], rule: Rule, examples: int) -> list[str]:
             f"measured. Here are {examples:,}."]  # fmt: skip
 
 
-def _beyond(kept: Mapping[str, Any], cell: str, examples: int) -> list[str]:
-    """Where this series is unlike those of the study."""
+def _beyond(kept: Mapping[str, Any], cell: str, examples: int, units: int) -> list[str]:
+    """Where the study does not reach: sizes, series and cells that it did not look at."""
     said = []
+    if units == max(kept["rule"]["sizes"]):
+        said.append(f"{units} is the largest size that the study tried: whether more would be better is not known.")
     known = [series["examples"] for series in kept["series"].values()]
     if not min(known) <= examples <= max(known):
         said.append(f"The study's series have from {min(known):,} to {max(known):,} windows to learn from and this one "
