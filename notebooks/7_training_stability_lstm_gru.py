@@ -174,8 +174,8 @@ for cell, pairs in sharp.items():
               f"above a rate of {rate.mean:.2g}{ends}")  # fmt: skip
 
 # %% [markdown]
-# Two numbers for each cell, since the curvature is no constant: where a network learns, it tends to rise. A rate that is
-# safe at the start need not stay so. Keep both: section 3 has the rates at which training did diverge.
+# Two numbers for each cell, since the curvature is no constant: where a network learns, it tends to rise. A rate that
+# is safe at the start need not stay so. Keep both: section 3 has the rates at which training did diverge.
 #
 # ## 2 · Clipping
 #
@@ -451,9 +451,9 @@ print(f"flat but for rounding: {(curvatures < 1e-12 * curvatures[0]).sum()} of {
 # %% [markdown]
 # Next to no direction is as sharp as the sharpest, and gradient descent crosses direction $i$ $\lambda_1/\lambda_i$
 # times more slowly. Many are flat altogether: $G = J^\top H_L J$, and a batch of $B$ examples with one answer each can
-# curve no more than $B$ of them. Conjugate gradients want many rounds where the damping $\lambda$ is small and few where
-# it is large: damping buys cheap steps by making them short. Hessian-free optimization starts with $\lambda = 1$, and
-# moves it by how well $q$ foretold the loss (Levenberg and Marquardt's rule).
+# curve no more than $B$ of them. Conjugate gradients want many rounds where the damping $\lambda$ is small and few
+# where it is large: damping buys cheap steps by making them short. Hessian-free optimization starts with
+# $\lambda = 1$, and moves it by how well $q$ foretold the loss (Levenberg and Marquardt's rule).
 #
 # > **Predict, then run.** The same network, one batch: forty steps of L-BFGS and of Hessian-free optimization, and as
 # > many of plain SGD and Adam as you like. Who gets furthest by steps, who by time?

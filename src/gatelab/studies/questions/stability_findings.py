@@ -57,7 +57,7 @@ def summarise(table: pd.DataFrame) -> dict[str, Any]:
 
 def unfolded(table: pd.DataFrame) -> pd.DataFrame:
     """A row for each run instead of each trial; ``seed`` then numbers the runs, in all conditions alike."""
-    repeats = [range(len(runs)) for runs in table["runs"]]
+    repeats = table["runs"].map(lambda runs: range(len(runs)))
     rows = table.assign(repeat=repeats).explode(["runs", "repeat"], ignore_index=True)
     rows = rows.drop(columns="runs").join(pd.DataFrame(list(rows["runs"])))
     return rows.assign(seed=rows.groupby(["seed", "repeat"]).ngroup())
@@ -72,10 +72,10 @@ def judged(table: pd.DataFrame) -> pd.DataFrame:
     losses = [_filled(curve["loss"]) / chance for curve, chance in zip(table["curve"], table["chance"], strict=True)]
     ends = [np.inf if stopped == "not finite" else float(np.median(loss[-_LAST:]))
             for loss, stopped in zip(losses, table["stopped"], strict=True)]  # fmt: skip
-    share = np.array(ends)  # (N,)
+    share = pd.Series(ends, index=table.index)  # (N,)
     return table.assign(
         share=share,
-        fallen=np.log10(np.minimum(share, 1)),
+        fallen=np.log10(share.clip(upper=1)),
         diverged=(share > DIVERGED).astype(float),
         reached=[_first(curve["steps"], loss <= REACHED) for curve, loss in zip(table["curve"], losses, strict=True)],
         tested=np.log10(np.minimum([test["loss"] for test in table["test"]] / table["chance"], 1)),
@@ -123,7 +123,7 @@ def _map(rows: pd.DataFrame) -> dict[str, Any]:
         "optimizer": first["optimizer"],
         "steps": int(first["max_steps"]),
         "rates": [float(rate) for rate in rates],
-        "rows": [{"cell": cell, "clip": clip} for cell, clip in groups.groups],
+        "rows": [{"cell": cell, "clip": clip} for (cell, clip), _ in groups],
         "loss": loss,
         "diverged": diverged,
     }
@@ -181,8 +181,8 @@ def _rates_apart(diverged: Mapping[str, pd.Series]) -> list[Difference]:
             continue
         alone = [int(each) for each in ((pairs == (1, 0)).all(axis=1).sum(), (pairs == (0, 1)).all(axis=1).sum())]
         first, second = (int(each) for each in pairs.sum(axis=0))
-        low, high = confint_proportions_2indep(first, runs, second, runs, method="newcomb", alpha=1 - LEVEL)
-        units = Estimate((first - second) / runs, float(low), float(high), runs)
+        ends = np.asarray(confint_proportions_2indep(first, runs, second, runs, method="newcomb", alpha=1 - LEVEL))
+        units = Estimate((first - second) / runs, float(ends[0]), float(ends[1]), runs)
         p = float(stats.binomtest(alone[0], sum(alone)).pvalue) if any(alone) else 1.0
         gaps.append(Difference(a, b, units, second / runs, p))
     return gaps
@@ -334,7 +334,8 @@ def _asked(tested: Mapping[str, Mapping[int, float]]) -> tuple[list[dict[str, An
     pairs = [(a, b) for a, b in dict.fromkeys([*others, *clips]) if set(tested[a]) & set(tested.get(b, ()))]
     gaps = holm([pairwise({a: tested[a], b: tested[b]})[0] for a, b in pairs])
     plain = {pair: {**asdict(gap), "found": gap.found} for pair, gap in zip(pairs, gaps, strict=True)}
-    return tuple([plain[pair] for pair in asked if pair in plain] for asked in (others, clips))
+    beside, clipping = ([plain[pair] for pair in asked if pair in plain] for asked in (others, clips))
+    return beside, clipping
 
 
 def _entry(rows: pd.DataFrame, instants: np.ndarray) -> dict[str, Any]:

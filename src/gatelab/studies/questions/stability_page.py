@@ -254,5 +254,5 @@ def _shares(found: Row | None) -> str:
     """A logarithm and its interval as shares of chance; the interval of a loss that is at most chance ends there."""
     if found is None:
         return "–"
-    ends = [None if found[end] is None else min(10 ** found[end], 1.0) for end in ("low", "high")]
-    return amount(Estimate(10 ** found["mean"], *ends, found["count"]), digits=2)
+    low, high = (None if found[end] is None else min(10 ** found[end], 1.0) for end in ("low", "high"))
+    return amount(Estimate(10 ** found["mean"], low, high, found["count"]), digits=2)

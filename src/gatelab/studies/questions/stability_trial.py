@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -46,7 +46,7 @@ def measure(trial: Trial, folder: Path, beat: Beat) -> Measured:
     """
     condition = {name: value for name, value in trial.configuration.items() if name != "repeats"}
     repeats = 1 if trial.kind == "tune" else trial.configuration["repeats"]
-    task = task_of(condition)
+    task = cast(Problem, task_of(condition))
     model = model_of(task, condition)
     with use_threads(1), flush_denormals(), torch.random.fork_rng(devices=[]):
         runs = [_run(task, model, condition, integer_seed(trial.seed, "repeat", repeat), beat)
