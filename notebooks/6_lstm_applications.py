@@ -231,6 +231,12 @@ for each in answer.findings["applications"]:
               f"{WORDS[stand.news]} {stand.baseline} ({stand.mark:.3f})")  # fmt: skip
 
 # %% [markdown]
+# These comparisons are sure over seeds, not over time. On prices that matters most: a lead of a percent over *tomorrow
+# is like today* on one test part is what notebook 1 takes apart, day by day, and does not find to last.
+#
+# On the digits a linear function of all pixels sees at once what the cells have to collect step by step. Reading a
+# picture as a sequence makes the problem harder, not easier; it tests the cells and is no way to read digits.
+#
 # ## 5 · How far back does a trained network look?
 #
 # The gradient of the loss with respect to the inputs, $\|\partial L / \partial x_t\|$, says how much each step

@@ -173,6 +173,14 @@ def test_no_difference_and_no_winner_can_be_said():
     assert ahead[1] == "On every application the best cell beats every simple method."
 
 
+def test_what_only_an_interval_tells_is_a_hint(findings):
+    assert not any("By its interval alone" in sentence for sentence in verdict(findings))
+    doubtful = {**findings, "ratios": [{**ratio, "found": False} for ratio in findings["ratios"]]}
+    (hint,) = [sentence for sentence in verdict(doubtful) if sentence.startswith("By its interval alone")]
+    named = "traffic (GRU), prices (LSTM), digits (LSTM) and digits (GRU)"
+    assert f"differs on {named}, but" in hint
+
+
 def test_one_seed_finds_nothing():
     rows = pd.DataFrame([row for row in ROWS if row["seed"] in (0, 1)])
     found = summarise(rows)
