@@ -237,6 +237,13 @@ def test_bias_is_the_median_over_seeds():
     )
 
 
+def test_memory_and_time_of_windows_are_those_of_the_first_and_the_last():
+    passes = [{"window": 8, "added_mb": 1.0, "step_us": 40.0}, {"window": 1000, "added_mb": 80.0, "step_us": 10.0}]
+    text = said(of("cost", streams=100, stretch=1000, passes=passes))
+    assert text == ("Full backpropagation over 1,000 steps takes 80 MB, a window of 8 1 MB, of which 1.6 MB are data; "
+                    "a step takes 10 and 40 µs.")  # fmt: skip
+
+
 def disk(added: dict[str, tuple[float, float]]) -> dict:
     passes = [{"reading": reading, "length": length, "file_mb": length / 1e6, "added_mb": mb, "step_us": 2.0}
               for reading, both in added.items()

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from gatelab.studies.experiment import values
-from gatelab.studies.questions.large_scale_series import TIMES, out_of_reach
+from gatelab.studies.questions.large_scale_series import COLUMNS, TIMES, out_of_reach
 from gatelab.studies.statistics import Values, bootstrap, described, estimate, pairwise
 
 LEARNED = 0.1
@@ -84,12 +84,9 @@ def _median(seen: Sequence[float | None]) -> dict[str, Any] | None:
 
 def _cost(rows: pd.DataFrame) -> dict[str, Any]:
     row = rows.iloc[0]
-    return {
-        "cell": row["cell"],
-        "streams": int(row["streams"]),
-        "stretch": int(row["stretch"]),
-        "passes": row["passes"],
-    }
+    streams, stretch = int(row["streams"]), int(row["stretch"])
+    data = stretch * streams * COLUMNS * 4 / 1e6  # float32
+    return {"cell": row["cell"], "streams": streams, "stretch": stretch, "data_mb": data, "passes": row["passes"]}
 
 
 def _disk(rows: pd.DataFrame) -> dict[str, Any]:

@@ -81,8 +81,8 @@ def _said_of_cost(found: Mapping[str, Any]) -> list[str]:
     first, last = found["passes"][0], found["passes"][-1]
     return [
         f"Full backpropagation over {found['stretch']:,} steps takes {number(last['added_mb'], 3)} MB, a window of "
-        f"{first['window']} {number(first['added_mb'], 3)} MB; a step takes {number(last['step_us'], 3)} and "
-        f"{number(first['step_us'], 3)} µs."
+        f"{first['window']} {number(first['added_mb'], 3)} MB, of which {number(found['data_mb'], 2)} MB are data; "
+        f"a step takes {number(last['step_us'], 3)} and {number(first['step_us'], 3)} µs."
     ]
 
 
@@ -230,7 +230,7 @@ def _cost_figure(found: Mapping[str, Any]) -> Figure:
     ]  # fmt: skip
     text = (
         f"One pass of training over {found['stretch']:,} steps of {found['streams']} streams; the longest window is "
-        "the whole sequence, which is full backpropagation."
+        f"the whole sequence, which is full backpropagation. Data take {number(found['data_mb'], 2)} MB of the memory."
     )
     return Figure(plots.panels(parts), text, "Memory and time of a step against the window")
 
