@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ from gatelab.report import render
 from gatelab.studies.questions import claims_evidence as evidence
 from gatelab.studies.questions import claims_trials
 from gatelab.studies.questions.claims import Claims
-from gatelab.studies.questions.claims_judge import judged, pooled
+from gatelab.studies.questions.claims_judge import _ordered, judged, pooled
 from gatelab.studies.questions.claims_page import answer, figures, labels, tables, verdict
 from gatelab.studies.questions.claims_runs import Run, beside, run_of, settled
 from gatelab.studies.questions.claims_table import CLAIMS
@@ -156,6 +157,19 @@ def test_seeds_are_paired_and_settings_that_differ_are_not_compared():
     tried += runs(0.2, parameters=5000, cell="lstm", seeds=(2, 3, 4))
     (only,) = evidence.errors(tried)
     assert list(only.effects) == [2, 3]
+
+
+def test_steps_to_a_level_are_counted_between_the_looks():
+    looks = [{"step": step, "validation_loss": loss} for step, loss in ((10, 1.0), (20, 0.5), (30, 0.1))]
+    run = Run("claims", 1, {}, {"history": looks})
+    assert [evidence._steps(run, level) for level in (2.0, 1.0, 0.75, 0.5, 0.3, 0.01)] == [10, 10, 15, 20, 25, 30]
+
+
+def test_rows_are_ordered_by_factor_and_size():
+    sizes = ("128 → 512", "2 → 8", "8 → 32")
+    keys = [json.dumps({"of": of, "hidden_size": size}) for size in sizes for of in ("time", "memory")]
+    ordered = [tuple(json.loads(key).values()) for key in _ordered(keys)]
+    assert ordered == [(of, size) for of in ("time", "memory") for size in ("2 → 8", "8 → 32", "128 → 512")]
 
 
 def test_an_error_is_a_loss_and_never_an_accuracy():

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from gatelab.studies.questions.claims_runs import Run, Setting
-from gatelab.studies.questions.comparison_findings import reachable_level, steps_to
+from gatelab.studies.questions.comparison_findings import reachable_level
 from gatelab.studies.questions.gradients_findings import decay
 from gatelab.studies.statistics import Values
 
@@ -157,9 +157,16 @@ def steps(runs: Iterable[Run]) -> list[Evidence]:
     return found
 
 
-def _steps(run: Run, level: float) -> int:
+def _steps(run: Run, level: float) -> float:
+    """Steps until the validation loss crosses the level, between the looks at it; all where it never does."""
     history = run.measures["history"]
-    return steps_to(level, history) or history[-1]["step"]
+    losses = [np.inf if record["validation_loss"] is None else record["validation_loss"] for record in history]
+    at = next((at for at, loss in enumerate(losses) if loss <= level), None)
+    if at is None:
+        return history[-1]["step"]
+    if at == 0 or not np.isfinite(losses[at - 1]):
+        return history[at]["step"]
+    return float(np.interp(level, losses[at - 1 : at + 1][::-1], [history[at]["step"], history[at - 1]["step"]]))
 
 
 def memory(runs: Iterable[Run]) -> list[Evidence]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -72,14 +73,27 @@ def judged(claim: Claim, evidence: Sequence[Evidence]) -> dict[str, Any]:
     gathered: dict[str, list[Evidence]] = defaultdict(list)
     for each in evidence:
         gathered[json.dumps({name: each.setting.get(name) for name in claim.rows})].append(each)
-    means = [pooled([each.effects for each in found]) for found in gathered.values()]
+    keys = _ordered(list(gathered))
+    means = [pooled([each.effects for each in gathered[key]]) for key in keys]
     rows = [{"setting": json.loads(key), "outcome": outcome, **asdict(mean.interval()), **_seen(gathered[key])}
-            for key, mean, outcome in zip(gathered, means, outcomes(claim, means), strict=True)]  # fmt: skip
+            for key, mean, outcome in zip(keys, means, outcomes(claim, means), strict=True)]  # fmt: skip
     settings = [float(np.mean(list(each.effects.values()))) for each in evidence]
     over_all = asdict(estimate(settings)) if settings else None
     sources = sorted({each.setting.get("source") or f"layers of {each.setting['library']}" for each in evidence})
     said = verdict(claim, rows, over_all)
     return {"name": claim.name, "rows": rows, "over_all": over_all, "sources": sources, **said}
+
+
+def _ordered(keys: Sequence[str]) -> list[str]:
+    """Rows by one factor after the other: numbers, or what begins with one, by size, words as they came."""
+    columns = list(zip(*(json.loads(key).values() for key in keys), strict=True))
+
+    def place(key: str) -> list[float]:
+        found = [(re.match(r"\d+", str(value)), value) for value in json.loads(key).values()]
+        return [float(number[0]) if number else column.index(value)
+                for (number, value), column in zip(found, columns, strict=True)]  # fmt: skip
+
+    return sorted(keys, key=place)
 
 
 def _seen(found: Sequence[Evidence]) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def answer(claim: Claim, found: Found) -> str:
     over_all, count = found["over_all"], found["over_all"]["count"]
     settings = f"{count} {'setting' if count == 1 else 'settings'}"
     said = [f"{verdict}. {claim.effect}: {_effect(claim, over_all)} over {settings}."]
-    named = list(zip(labels(found["rows"]), found["rows"], strict=True))
+    named = list(zip(_names(found["rows"]), found["rows"], strict=True))
     for outcome, words in (("for", "Found"), ("against", "The opposite"), ("open", "Not told from chance")):
         rows = [label for label, row in named if row["outcome"] == outcome]
         if rows:
@@ -163,11 +163,16 @@ def _effect(claim: Claim, found: Mapping[str, Any]) -> str:
 
 
 def labels(rows: Sequence[Row]) -> list[str]:
-    """For each row what sets it apart from the others, and how many settings it gathers where these are several."""
-    names = [name for name in rows[0]["setting"] if len({str(row["setting"][name]) for row in rows}) > 1]
-    names = names or list(rows[0]["setting"])[:1]
-    told = [", ".join(filter(None, (_told(name, row["setting"][name]) for name in names))) or "all" for row in rows]
-    return [f"{text} ({row['count']})" if row["count"] > 1 else text for text, row in zip(told, rows, strict=True)]
+    """For each row its name, and how many settings it gathers where these are several."""
+    return [f"{name} ({row['count']})" if row["count"] > 1 else name
+            for name, row in zip(_names(rows), rows, strict=True)]  # fmt: skip
+
+
+def _names(rows: Sequence[Row]) -> list[str]:
+    """For each row what sets it apart from the others."""
+    differing = [name for name in rows[0]["setting"] if len({str(row["setting"][name]) for row in rows}) > 1]
+    factors = differing or list(rows[0]["setting"])[:1]
+    return [", ".join(filter(None, (_told(name, row["setting"][name]) for name in factors))) or "all" for row in rows]
 
 
 def _told(name: str, value: Any) -> str:
@@ -188,7 +193,9 @@ def _told(name: str, value: Any) -> str:
 
 def _start(value: str) -> str:
     start, _, more = value.partition("+")
-    return more.replace(":", " ").replace("_", " ") if more else STARTS.get(start, f"{start}'s start")
+    if more:
+        return more.replace(":", " ").replace("_", " ")
+    return "torch's start" if start == "torch" else STARTS.get(start, f"{start} start")
 
 
 # ---- pictures, tables, page --------------------------------------------------------------------------------------
