@@ -29,7 +29,7 @@ _OWN = ("data", "settings", "measured", "library")
 _KINDS = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}
 Kind = Callable[[int, int], nn.Module]
 """A layer from its input and hidden size."""
-_TURNS_SECONDS = 2.0
+_TURNS_SECONDS = 1.0
 _BATCH, _STEPS = 32, 100  # of the layers that are timed: B and T
 
 
