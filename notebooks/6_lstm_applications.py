@@ -35,6 +35,7 @@
 import os
 import warnings
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -108,7 +109,7 @@ def unexplained(train, test, window):
 
 
 fig, axis = plt.subplots(figsize=(8, 3.4))
-shades = iter(("violet", "ochre", "sky", "rose", "stone", "lstm", "gru", "rnn"))
+looks = iter(product(("-", (0, (4, 2))), ("violet", "ochre", "sky", "rose", "stone")))
 profiles = {}
 for each in chosen(BUDGET):
     if each.field == "music":
@@ -122,7 +123,10 @@ for each in chosen(BUDGET):
     train, test = arrays(task, "train"), arrays(task, "test")
     sizes = np.unique(np.geomspace(1, len(train[0]), 9).round().astype(int))  # (W,)
     profiles[each.title] = [unexplained(train, test, window) for window in sizes]
-    axis.plot(sizes, profiles[each.title], color=COLOUR[next(shades)], marker="o", markersize=3, label=each.title)
+    dash, shade = next(looks)
+    axis.plot(
+        sizes, profiles[each.title], color=COLOUR[shade], linestyle=dash, marker="o", markersize=3, label=each.title
+    )
 axis.axhline(1, color=COLOUR["muted"], linewidth=1, linestyle=(0, (4, 3)))
 axis.set(xscale="log", ylim=(0, 1.25), xlabel="steps that the window sees, K", title="What a linear window leaves")
 axis.set(ylabel="share of variance unexplained")
@@ -209,8 +213,8 @@ several = [ratio for ratio in ratios if ratio["low"] is not None and not ratio["
 for ratio in sorted(several, key=lambda ratio: ratio["high"] / ratio["low"]):
     width = ratio["high"] / ratio["low"]
     kind = "small, if there is one" if width < 1.1 else "open"
-    print(f"{ratio['data']:<20}{CELLS[ratio['a']].title:<6} between {100 * (ratio['low'] - 1):+.0f} % and "
-          f"{100 * (ratio['high'] - 1):+.0f} %: a difference is {kind}")  # fmt: skip
+    print(f"{ratio['data']:<20}{CELLS[ratio['a']].title:<6} between {100 * (ratio['low'] - 1):+.1f} % and "
+          f"{100 * (ratio['high'] - 1):+.1f} %: a difference is {kind}")  # fmt: skip
 
 # %% [markdown]
 # ## 4 · Beside methods that remember nothing

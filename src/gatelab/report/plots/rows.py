@@ -157,7 +157,7 @@ def _ratio_axis(axes: Axes, rows: Sequence[_Row]) -> None:
     steps: Any = MaxNLocator(5) if spread < 3 else LogLocator(subs=(1, 2, 5) if spread < 100 else (1,), numticks=8)
     axes.xaxis.set_major_locator(steps)
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(lambda value, _: number(value, 3))
+    axes.xaxis.set_major_formatter(lambda value, _: number(value))
 
 
 def _everything(rows: Sequence[_Row]) -> np.ndarray:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from gatelab.cells.cell import CELLS
 from gatelab.core.task import Metric
 from gatelab.report import plots
@@ -19,6 +21,8 @@ from gatelab.studies.verdict import amount, beside_baseline, called, listed
 Rows = Sequence[Mapping[str, Any]]
 Application = Mapping[str, Any]
 RNN = "rnn"
+_WIDE = 3
+"""A loss that falls by more than so many times is drawn on a logarithmic axis."""
 _INTERVAL = "Below 1 the cell errs less. A dot for each seed, the geometric mean over seeds and its 95 % interval."
 
 
@@ -199,12 +203,13 @@ def _beside(findings: Mapping[str, Any]) -> Figure:
 
 
 def _learning(sets: Iterable[Application]) -> Figure:
-    parts = [
-        plots.Panel([plots.Line(called(cell), range(1, len(found["curve"]["validation"]) + 1),
-                                found["curve"]["validation"]) for cell, found in each["cells"].items()],
-                    each["data"], "epoch", "validation loss", log_y=True)
-        for each in sets
-    ]  # fmt: skip
+    parts = []
+    for each in sets:
+        curves = {called(cell): found["curve"]["validation"] for cell, found in each["cells"].items()}
+        lines = [plots.Line(name, range(1, len(losses) + 1), losses) for name, losses in curves.items()]
+        everything = np.concatenate(list(curves.values()))  # (cells · E,)
+        wide = bool(0 < _WIDE * everything.min() < everything.max())
+        parts.append(plots.Panel(lines, each["data"], "epoch", "validation loss", log_y=wide))
     return Figure(plots.panels(parts), "Mean over seeds.", "Validation loss by epoch on each application")
 
 
