@@ -270,3 +270,9 @@ def test_all_optimizers_of_a_race_have_equally_many_tries():
     races = [condition for condition in Stability("standard").conditions() if condition["max_seconds"]]
     assert {math.prod(map(len, condition["tune"].values())) for condition in races} == {4}
     assert len({condition["optimizer"] for condition in races}) == 8
+
+
+def test_a_memory_is_told_how_far_to_reach():
+    told = {(condition["source"], condition["init"]) for condition in Stability("standard").conditions()
+            if "chrono" in condition["init"]}  # fmt: skip
+    assert told == {("digits", "torch+chrono:8"), ("adding", "torch+chrono:30")}

@@ -24,6 +24,8 @@ _PROBLEMS: Mapping[str, Mapping[str, Any]] = {
     "adding": {"by": "pixel", "length": 30, "held_out": 300},
 }
 """The short and cheap one, of real data, and the long one. What a problem does not have stays at its default."""
+_STEPS = {"digits": 8, "adding": 30}
+"""Of an example: how far a memory has to reach."""
 _REPEATS = {("digits", "steps"): 3, ("digits", "race"): 3, ("adding", "steps"): 1, ("adding", "race"): 2}
 """Runs that a seed stands for: more where they are cheap, and where many methods are compared."""
 _RATES = {
@@ -91,7 +93,7 @@ class Stability(Experiment):
             for cell in self.cells:
                 base = self._base(source, cell)
                 yield from self._map(base)
-                yield from ({**base, "init": start} for start in self._starts(cell, base["length"]))
+                yield from ({**base, "init": start} for start in self._starts(cell, _STEPS[source]))
                 yield from ({**base, "batch_size": size} for size in self._batch_sizes(source))
         for source, cell, seconds in self._timed():
             base = self._base(source, cell) | {"max_steps": None, "max_seconds": seconds}
@@ -126,8 +128,8 @@ class Stability(Experiment):
     def _batch_sizes(self, source: str) -> list[int]:
         return self.pick([128], [8, 128, 512] if source == "digits" else [8, 128], [8, 128, 512])
 
-    def _starts(self, cell: str, length: int) -> list[str]:
-        gated = ["torch+forget_bias:1", f"torch+chrono:{length}"] if CELLS[cell].keeps is not None else []
+    def _starts(self, cell: str, steps: int) -> list[str]:
+        gated = ["torch+forget_bias:1", f"torch+chrono:{steps}"] if CELLS[cell].keeps is not None else []
         return self.pick(["small_normal"], *[["orthogonal", "glorot", "small_normal", *gated]] * 2)
 
     def _timed(self) -> Iterator[tuple[str, str, float]]:
