@@ -43,6 +43,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import display
 
+warnings.filterwarnings("ignore", message="IProgress not found")  # a progress bar that nobody needs
+
 from gatelab.bench.timing import Contender, alternate
 from gatelab.cells import CELLS, forward, initial_parameters, parameter_count, trace_of
 from gatelab.core.errors import GatelabError
@@ -55,7 +57,6 @@ from gatelab.studies.statistics import bootstrap
 
 BUDGET = os.environ.get("GATELAB_BUDGET", "standard")
 QUICK = BUDGET == "quick"
-warnings.filterwarnings("ignore", message="IProgress not found")  # a progress bar that nobody needs
 COLOUR = {name: shade.light for name, shade in PALETTE.items()}
 SMALL = dict.fromkeys(("font.size", "axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 9)
 plt.rcParams.update(

@@ -41,6 +41,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
+warnings.filterwarnings("ignore", message="IProgress not found")  # a progress bar that nobody needs
+
 from gatelab.cells import CELLS, parameter_count
 from gatelab.core.config import ModelConfig
 from gatelab.nn import recurrent
@@ -51,7 +53,6 @@ from gatelab.studies.statistics import bootstrap
 
 BUDGET = os.environ.get("GATELAB_BUDGET", "standard")
 QUICK = BUDGET == "quick"
-warnings.filterwarnings("ignore", message="IProgress not found")  # a progress bar that nobody needs
 COLOUR = {name: shade.light for name, shade in PALETTE.items()}
 SMALL = dict.fromkeys(("font.size", "axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 9)
 SHOWN = {"axes.titlesize": 10, "figure.dpi": 120, "figure.constrained_layout.use": True, "text.parse_math": True}
