@@ -305,6 +305,23 @@ for gap in findings["cells"]:
     print(f"   {gap['source']:<8}{pair:<16}{NAMES[gap['optimizer']]:<6}{points(gap)}")
 
 # %% [markdown]
+# Clipping is meant against divergence. Does it ever do the opposite?
+
+# %%
+for gap in findings["clipping"]:
+    if gap["units"]["mean"] < 0:
+        rates = {row["clip"]: row["diverged"] for row in findings["divergence"]
+                 if all(row[name] == gap[name] for name in ("source", "cell", "optimizer"))}  # fmt: skip
+        counts = {clip: f"{round(rate['mean'] * rate['count'])} of {rate['count']}" for clip, rate in rates.items()}
+        print(f"{CELLS[gap['cell']].title} on {gap['source']} with {NAMES[gap['optimizer']]}: {counts['1']} runs "
+              f"diverged clipped, {counts['none']} not clipped; {'found' if gap['found'] else 'not found'} beyond chance "
+              f"once all comparisons count (p = {gap['p']:.3f}, corrected {gap['p_holm']:.3f})")  # fmt: skip
+
+# %% [markdown]
+# If there is such a line, section 2 has a guess at the reason: at a learning rate that is far too high, a huge gradient
+# makes Adam stall, and a network that stands still at chance has not diverged. Clipping takes that brake away. It is a
+# guess, and exercise 6 can test it.
+#
 # Now look back at section 1, whose curvature foretold a learning rate.
 
 # %%
@@ -322,7 +339,7 @@ for found in (each for each in findings["maps"] if each["optimizer"] == "sgd" an
 # Theory gives the order of magnitude, and the order of the cells. It cannot give more: a rate above the limit need not
 # break off, for the slope of cross-entropy is bounded, and weights may swing until they find a place where the loss is
 # less curved (Cohen et al. 2021 call it the edge of stability). Squared error has no such bound. On adding, what is
-# above the limit ends in numbers that are not finite.
+# above the limit, and is not clipped, ends in numbers that are not finite.
 #
 # ### How fast
 #
@@ -539,9 +556,9 @@ for about, gaps in asked.items():
 # "No difference found" with three to nine runs means that a difference would have to be large to be seen; the
 # intervals say how large. Rates of divergence are those of the learning rates on these maps, and of no others.
 #
-# **In practice.** Clip: it costs next to nothing, and it widens the range of learning rates that end well. Choose the
-# learning rate before everything else, on a logarithmic grid, and with more than one seed near the edge. Look at the
-# gradient's norm *before* clipping (gatelab logs it): if nearly every one is clipped, it is the clip that is
+# **In practice.** Choose the learning rate before everything else, on a logarithmic grid, and with more than one seed
+# near the edge. Clip where steps are as long as gradients are, as with plain SGD; with Adam do not take for granted
+# that it helps. Look at the gradient's norm *before* clipping: if nearly every one is clipped, it is the limit that is
 # your learning rate.
 #
 # ## Exercises
@@ -555,4 +572,4 @@ for about, gaps in asked.items():
 # 5. Damping: run the Hessian-free steps of section 5 with `HessianFree(weights, damping=1e-6)` and with `damping=100`.
 #    Which one recovers, and how many steps does the rule for $\lambda$ need?
 # 6. Run `gatelab study stability --cells rnn --seeds 9 --out runs/stability-rnn`. Which intervals become narrower, and
-#    by which factor?
+#    by which factor? Does Adam, clipped, still diverge more often?

@@ -56,7 +56,8 @@ def _losses(found: Row) -> Figure | None:
     values = np.array(found["loss"], dtype=float)  # (cells and limits, rates)
     if not np.isfinite(values).any():
         return None
-    svg = plots.heat_map(values, **_axes(found), label="log10 of share", limits=(-_EDGE, _EDGE), centre=0)
+    shown = values.round(2) + 0.0  # (cells and limits, rates) without −0
+    svg = plots.heat_map(shown, **_axes(found), label="log10 of share", limits=(-_EDGE, _EDGE), centre=0)
     text = (
         f"Held-out loss after {found['steps']:,} steps, as log10 of its share of chance: −1 is a tenth, 0 what the "
         "best constant answer costs, orange worse than that. Median over runs; grey where most runs broke off."

@@ -51,15 +51,15 @@ def verdict(findings: Row) -> list[str]:
 
 
 def _headline(rows: Sequence[Row]) -> list[str]:
-    """Plain SGD by problem, not clipped and clipped."""
+    """Plain SGD, not clipped and clipped: a sentence for each problem."""
     said = []
     for source in dict.fromkeys(row["source"] for row in rows):
         mine = [row for row in rows if row["source"] == source and row["optimizer"] == "sgd"]
         free, held = ([row for row in mine if row["clip"] == clip] for clip in ("none", "1"))
-        parts = [f"on {source} in {_by_cell(free)} of its runs"] if free else []
-        parts += [f"with the gradient clipped at norm 1 in {_by_cell(held)}"] if free and held else []
-        said += [", ".join(parts)] if parts else []
-    return [f"Over a wide range of learning rates plain SGD diverges {'; '.join(said)}."] if said else []
+        parts = [f"Over a wide range of learning rates plain SGD diverges on {source} in {_by_cell(free)} of its runs"]
+        parts += [f"with the gradient clipped at norm 1 in {_by_cell(held)}"] if held else []
+        said += [f"{', '.join(parts)}."] if free else []
+    return said
 
 
 def _by_cell(rows: Sequence[Row]) -> str:
