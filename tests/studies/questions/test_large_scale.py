@@ -136,6 +136,18 @@ def once(part: str) -> dict:
     return next(dict(each) for each in LargeScale("quick", cells=["gru"]).baselines() if each["part"] == part)
 
 
+@pytest.mark.parametrize("kind", ["tune", "train"])
+def test_a_try_for_the_learning_rate_has_a_score_and_only_a_training_is_tested(kind, tmp_path):
+    conditions = LargeScale("standard", cells=["gru"]).conditions()
+    condition = next(dict(each) for each in conditions if each["part"] == "norm")
+    assert condition.pop("tune")["learning_rate"]
+    small = condition | {"learning_rate": 3e-3, "hidden_size": 4, "batch_size": 512, "epochs": 2, "patience": 2}
+    found = measure(Trial(kind, "x", 0, small), tmp_path, lambda **_: None).measures
+    assert found["score"] == min(found["validation_loss"])
+    assert len(found["validation_loss"]) == 2
+    assert ("test" in found) == (kind == "train")
+
+
 @pytest.mark.slow
 def test_memory_grows_with_a_file_that_is_read_whole_and_not_with_pieces(tmp_path):
     small = {"streams": 64, "lengths": [1000, 20_000], "readings": ["pieces", "memory"], "window": 500}

@@ -107,7 +107,8 @@ def _said_of_norm(found: Mapping[str, Any]) -> list[str]:
         gaps = [f"{gap['a']} beats {gap['b']}" if gap["units"]["mean"] > 0 else f"{gap['b']} beats {gap['a']}"
                 for gap in found["differences"] if gap["cell"] == cell and gap["found"]]  # fmt: skip
         said.append(f"{called(cell)}: {each} ({'; '.join(map(_plainly, gaps)) or 'no difference found'})")
-    return [f"Accuracy on digits read pixel by pixel, {'; '.join(said)}."] if said else []
+    epochs = max(len(each["curve"]) for each in found["conditions"])
+    return [f"Accuracy on digits read pixel by pixel, after {epochs} epochs, {'; '.join(said)}."] if said else []
 
 
 def _norm_name(norm: str) -> str:

@@ -158,11 +158,15 @@ def _sizes(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def norm(trial: Trial, folder: Path, beat: Beat) -> dict[str, Any]:
-    """Trains a classifier of digits, with a normalisation or without: accuracy, and the loss after each epoch."""
+    """Trains a classifier of digits, with a normalisation or without: accuracy, and the loss after each epoch.
+
+    A try for the learning rate is not scored on the test part.
+    """
     given = {name: trial.configuration[name] for name in _OF_TASK}
     found = train_on_task(Trial(trial.kind, trial.label, trial.seed, given), folder, beat).measures
     losses = [record["validation_loss"] for record in found["history"]]
-    return {"score": found["score"], "validation_loss": losses, **({"test": test} if (test := found["test"]) else {})}
+    tested = {"test": found["test"]} if "test" in found else {}
+    return {"score": found["score"], "validation_loss": losses, **tested}
 
 
 def norm_cost(trial: Trial, folder: Path, beat: Beat) -> dict[str, Any]:
