@@ -128,6 +128,13 @@ KNOWN: list[tuple[str, Callable[[], list[Run]], str, str | None]] = [
     ("stable-gradients", lambda: profiles(rnn=0.5, lstm=0.9, gru=0.95), "supported", None),
     ("stable-gradients", lambda: profiles(rnn=0.99, lstm=0.5, gru=1.5), "refuted", None),
     ("clipping", lambda: runs(0.2, clip_norm=None) + runs(0.1, clip_norm=1.0), "supported", None),
+    ("clipping", lambda: [run for optimizer, error in (("sgd", 0.2), ("adam", 0.1), ("muon", 0.1))
+                          for run in runs(error, clip_norm=None, optimizer=optimizer)
+                          + runs(0.1, clip_norm=1.0, optimizer=optimizer)], "depends", "optimizer"),
+    ("clipping", lambda: [run for optimizer, rate, error in (("sgd", "given", 0.2), ("sgd", "chosen", 0.1),
+                          ("adam", "given", 0.1)) for at, clip in ((error, None), (0.1, 1.0))
+                          for run in runs(at, clip_norm=clip, optimizer=optimizer, rate=rate)],
+     "supported in part", None),
     ("deeper", lambda: [run for depth, error in ((1, 0.5), (2, 0.3), (4, 0.4))
                         for run in runs(error, cell="gru", num_layers=depth)], "depends", "num_layers"),
     ("bigger", lambda: [run for size, error in SIZES.items() for cell in ("lstm", "gru")

@@ -44,9 +44,10 @@ class Claims(Experiment):
         "row: the mean over its settings of the mean over seeds, with a t-interval whose error is that of chance in "
         "training, each setting having its own (Welch 1947). A row speaks for a statement or against it where a "
         "two-sided t-test finds an effect at 5 %, corrected by Holm's method for the number of rows.",
-        "Supported: found in every row; or in some, the opposite in none, and the t-interval of the mean over all "
-        "settings lies on the same side. Depends: found in some row, but the opposite in another, or not surely over "
-        "all. Refuted: found in no row, and the opposite in some.",
+        "Supported: found in every row; or in half of them at least, the opposite in none, and the t-interval of the "
+        "mean over all settings on the same side. Refuted: found in no row, and the opposite in some. Depends: found "
+        "in some rows and the opposite in others, or all that tells where it was found is the value of one factor. "
+        "Supported in part: found in some rows, the opposite in none.",
         "Data: recall (a bit, T steps of noise, then the bit is asked for), adding (two marked numbers among T), "
         "scikit-learn's digits by row or by pixel, and traffic_pems (flow at a detector, 12 values in, 1 out, no linear "  # noqa: E501
         "path beside the network). Torch's start where nothing else is said, one layer, Adam with a cosine schedule, "

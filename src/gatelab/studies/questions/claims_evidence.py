@@ -38,6 +38,7 @@ class Evidence(NamedTuple):
 _TOLD = ("source", "by", "length", "lookback", "horizon", "parameters", "recurrent_dropout", "cell", "hidden_size",
          "num_layers", "init", "optimizer", "rate", "clip_norm")  # fmt: skip
 """What is worth telling of a setting."""
+_PICTURES = ("digits", "mnist_t10k")
 _ERRORS = ("MASE", "NLL", "MSE", "cross-entropy")
 """What counts as the error, of each task that which training lessens, or stands in proportion to it."""
 _MEMORYLESS: Mapping[str, Callable[[Setting], float]] = {
@@ -88,8 +89,10 @@ def grouped(runs: Iterable[Run], *free: str) -> list[Group]:
 
 
 def _told(setting: Setting, free: Sequence[str]) -> Setting:
-    """What is worth telling of it; a start that is made for a length is the same start at every length."""
-    told = {name: setting[name] for name in _TOLD if name in setting and name not in free}
+    """What is worth telling of it. Pictures have no length of their own, and nothing else is read by row or pixel; a
+    start that is made for a length is the same start at every length."""
+    meant_for_others = ("length",) if setting.get("source") in _PICTURES else ("by",)
+    told = {name: setting[name] for name in _TOLD if name in setting and name not in (*free, *meant_for_others)}
     return {**told, "init": re.sub(r"chrono:\d+", "chrono", told["init"])} if "init" in told else told
 
 

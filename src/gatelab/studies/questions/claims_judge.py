@@ -126,18 +126,20 @@ def outcomes(claim: Claim, means: Sequence[Pooled]) -> list[Outcome]:
 def verdict(claim: Claim, rows: Sequence[Row], over_all: Mapping[str, Any] | None) -> dict[str, Any]:
     """``verdict`` and, where rows disagree, the factor ``depends_on`` that tells them apart, if one does.
 
-    Supported: found in every row; or in some, the opposite in none, and surely so over all settings. Refuted: found in
-    no row, and the opposite in some.
+    Supported: found in every row; or in half of them at least, the opposite in none, and surely so over all settings.
+    Refuted: found in no row, and the opposite in some. Supported in part: found in some, the opposite in none.
     """
-    found = {row["outcome"] for row in rows}
+    outcomes = [row["outcome"] for row in rows]
+    found, often = set(outcomes), 2 * outcomes.count("for") >= len(outcomes)
     if not found - {"untested"}:
         return {"verdict": "not tested", "depends_on": None}
     if "for" not in found:
         return {"verdict": "refuted" if "against" in found else "no difference found", "depends_on": None}
-    if found == {"for"} or ("against" not in found and _sure(claim, over_all)):
+    if found == {"for"} or ("against" not in found and often and _sure(claim, over_all)):
         return {"verdict": "supported", "depends_on": None}
-    others = ["against"] if "against" in found else ["open", "untested"]
-    return {"verdict": "depends", "depends_on": _divider(rows, others)}
+    divider = _divider(rows, ["against"] if "against" in found else ["open", "untested"])
+    depends = "against" in found or divider is not None
+    return {"verdict": "depends" if depends else "supported in part", "depends_on": divider}
 
 
 def _sure(claim: Claim, over_all: Mapping[str, Any] | None) -> bool:

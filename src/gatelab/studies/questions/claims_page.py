@@ -62,6 +62,7 @@ _WORDS = {
 }
 _VERDICTS = {
     "supported": ("is supported", "are supported"),
+    "supported in part": ("is supported in part", "are supported in part"),
     "depends": ("depends on the setting", "depend on the setting"),
     "refuted": ("is refuted", "are refuted"),
     "no difference found": ("shows no difference", "show no difference"),
@@ -112,7 +113,7 @@ def answer(claim: Claim, found: Found) -> str:
         return f"{verdict}."
     over_all, count = found["over_all"], found["over_all"]["count"]
     settings = f"{count} {'setting' if count == 1 else 'settings'}"
-    said = [f"{verdict}. {claim.effect}: {_effect(claim, over_all)} over {settings}."]
+    said = [f"{verdict}. {claim.effect[0].upper()}{claim.effect[1:]}: {_effect(claim, over_all)} over {settings}."]
     named = list(zip(_names(found["rows"]), found["rows"], strict=True))
     for outcome, words in (("for", "Found"), ("against", "The opposite"), ("open", "Not told from chance")):
         rows = [label for label, row in named if row["outcome"] == outcome]
