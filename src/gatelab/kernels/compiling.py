@@ -32,7 +32,7 @@ from numba.extending import lower_builtin
 _config: Any = numba.config
 _njit: Any = numba.njit  # its hints do not know all options
 
-_OPTIONS: Any = {"error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True}  # divides as C does, allocates nothing
+_OPTIONS: Any = {"error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True}  # as C divides; no allocation
 _WITHIN: Any = {**_OPTIONS, "no_cpython_wrapper": True}
 INLINED: Any = {**_WITHIN, "forceinline": True}
 
