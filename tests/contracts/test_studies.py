@@ -41,7 +41,7 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
 }
 """For each question, what makes any of its conditions a matter of moments."""
 ONCE: Mapping[str, Mapping[str, Any]] = {
-    "large-scale": {"stretch": 64, "windows": [8, 16], "lengths": [200, 400], "window": 50, "sizes": [4], "updates": 2,
+    "large-scale": {"stretch": 64, "windows": [8], "lengths": [200, 400], "window": 50, "sizes": [4], "updates": 2,
                     "epochs": 3, "batch_size": 8, "processes": 1, "timing_seconds": 0.0},
 }  # fmt: skip
 """The same for its baselines, where they are not made from the conditions."""

@@ -264,7 +264,7 @@ def _norm_figure(found: Mapping[str, Any]) -> Figure:
 def _norm_cost_figure(found: Mapping[str, Any]) -> Figure:
     rows = [(f"{called(each['cell'])}, {each['norm']}", *(each["times"][end] for end in ("mean", "low", "high")))
             for each in found["steps"]]  # fmt: skip
-    svg = plots.bar_chart(rows, xlabel="time of a step / that of the plain layer", reference=(1.0, "plain"))
+    svg = plots.bar_chart(rows, xlabel="time of a step / a plain layer's", reference=(1.0, "plain"))
     text = "A step of training on digits, by turns on one thread; median over rounds with 95 % bootstrap interval."
     return Figure(svg, text, "Time of a step with layer norm and batch norm, relative to a plain layer")
 

@@ -98,9 +98,11 @@ def _trained(trial: Trial, window: int, beat: Beat) -> series.Follower:
     """Every update reads as many rows, whatever the window: the shorter it is, the more streams side by side."""
     given, network = trial.configuration, _started(trial)
     optimizer = torch.optim.Adam(network.parameters(), lr=given["learning_rate"])
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, given["updates"])
     streams = max(given["rows"] // window, 1)
     rows = series.rows(given["updates"] * window, streams, trial.seed, "train")
     for step, _ in enumerate(series.train(network, whole_windows(rows, window), window, optimizer), start=1):
+        schedule.step()
         beat(epoch=step, epochs=given["updates"])
     return network
 
@@ -120,14 +122,20 @@ def whole_windows(rows: Iterable[np.ndarray], window: int) -> Iterator[np.ndarra
 
 
 def cost(trial: Trial, folder: Path, beat: Beat) -> dict[str, Any]:
-    """Memory, and the time of a step, by window, the whole sequence being the last."""
+    """Memory, and the time of a step, by window, the whole sequence being the last.
+
+    Each in a process of its own: memory that a shorter window gave back would be there for the next.
+    """
     given = trial.configuration
     path = _file(folder, given["stretch"], given["streams"])
-    windows = [*given["windows"], given["stretch"]]
-    passes = [{"path": str(path), "reading": "memory", "window": window} for window in windows]
-    measured = _in_process("memory", _sizes(given) | {"passes": passes}, beat)
+    (reading,) = given["readings"]
+    found = []
+    for window in [*given["windows"], given["stretch"]]:
+        passes = [{"path": str(path), "reading": reading, "window": window}]
+        (one,) = _in_process("memory", _sizes(given) | {"passes": passes}, beat)
+        found.append({"window": window, **one})
     path.unlink()
-    return {"passes": [{"window": window, **one} for window, one in zip(windows, measured, strict=True)]}
+    return {"passes": found}
 
 
 def disk(trial: Trial, folder: Path, beat: Beat) -> dict[str, Any]:
