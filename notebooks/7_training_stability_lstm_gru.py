@@ -38,7 +38,10 @@
 # %%
 import os
 import time
+import warnings
 from pathlib import Path
+
+warnings.filterwarnings("ignore", message="IProgress not found")  # a progress bar that nobody needs
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -55,7 +58,7 @@ from gatelab.nn import LSTM, recurrent
 from gatelab.report.palette import PALETTE
 from gatelab.report.plots.drawing import THEME
 from gatelab.studies.answer import load, study
-from gatelab.studies.questions.stability_names import NAMES, entry_name
+from gatelab.studies.questions.stability_names import NAMES, entry_name, start
 from gatelab.studies.questions.stability_trial import Watched
 from gatelab.studies.statistics import bootstrap
 from gatelab.studies.training_trial import model_of, task_of
@@ -314,8 +317,8 @@ for gap in findings["clipping"]:
                  if all(row[name] == gap[name] for name in ("source", "cell", "optimizer"))}  # fmt: skip
         counts = {clip: f"{round(rate['mean'] * rate['count'])} of {rate['count']}" for clip, rate in rates.items()}
         print(f"{CELLS[gap['cell']].title} on {gap['source']} with {NAMES[gap['optimizer']]}: {counts['1']} runs "
-              f"diverged clipped, {counts['none']} not clipped; {'found' if gap['found'] else 'not found'} beyond chance "
-              f"once all comparisons count (p = {gap['p']:.3f}, corrected {gap['p_holm']:.3f})")  # fmt: skip
+              f"diverged clipped, {counts['none']} not clipped; {'found' if gap['found'] else 'not found'} beyond "
+              f"chance once all comparisons count (p = {gap['p']:.3f}, corrected {gap['p_holm']:.3f})")  # fmt: skip
 
 # %% [markdown]
 # If there is such a line, section 2 has a guess at the reason: at a learning rate that is far too high, a huge gradient
@@ -358,8 +361,9 @@ for speed in findings["speed"]:
               f"{learned['count']} learned at all")  # fmt: skip
     for gap in speed["beside"]:
         word = "a difference" if gap["found"] else "no difference found"
+        p = f"= {gap['p_holm']:.3f}" if gap["p_holm"] >= 0.001 else "< 0.001"
         print(f"{speed['source']:<8}{CELLS[gap['a']].title} and {CELLS[gap['b']].title}: {word} "
-              f"(log-rank test, corrected p = {gap['p_holm']:.3f})")  # fmt: skip
+              f"(log-rank test, corrected p {p})")  # fmt: skip
 
 # %% [markdown]
 # Runs that never learn have no number of steps, and a mean over "those that did" would flatter the cell that diverges
@@ -376,14 +380,15 @@ for name, figure in answer.figures.items():
         display(figure)
 
 # %%
-for kind, factor in (("starts", "init"), ("batches", "batch_size")):
+for kind in ("starts", "batches"):
     for group in findings[kind]:
         for gap in group["gaps"]:
             low, high = gap["units"]["low"], gap["units"]["high"]
             ends = "" if low is None else f" [{10**low:.2f}, {10**high:.2f}]"
             word = "" if gap["found"] else ", no difference found"
-            print(f"{group['source']:<8}{CELLS[group['cell']].title:<5}{gap['a']:<22} loss of the usual "
-                  f"{factor} × {10 ** gap['units']['mean']:.2f}{ends}{word}")  # fmt: skip
+            name = start(gap["a"]) if kind == "starts" else f"batches of {gap['a']}"
+            print(f"{group['source']:<8}{CELLS[group['cell']].title:<6}{name:<15} the usual loss × "
+                  f"{10 ** gap['units']['mean']:.2f}{ends}{word}")  # fmt: skip
 
 # %% [markdown]
 # Equal steps favour large batches, for they see more examples; equal *examples* would favour small ones. Say which one
