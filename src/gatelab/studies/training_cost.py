@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -30,15 +30,23 @@ def step_times(task: Task, conditions: Sequence[Mapping[str, Any]], seconds: flo
     Returns:
         For each condition its time in every round.
     """
-    training = training_of(task, conditions[0])
-    batch = next(iter(task.batches("train", training.batch_size, generator(0, "costs"))))
+    return turns([(task, condition) for condition in conditions], seconds)
+
+
+def turns(models: Sequence[tuple[Task, Mapping[str, Any]]], seconds: float) -> list[list[float]]:
+    """The same for models of several tasks, each on a batch of its own task."""
     with use_threads(1), flush_denormals(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(integer_seed(0, "init"))
-        learners = [Learner(task, task.build(model_of(task, condition)), training_of(task, condition),
-                            torch.device("cpu")) for condition in conditions]  # fmt: skip
-        contenders = [Contender(str(at), partial(_step, learner, batch)) for at, learner in enumerate(learners)]
-        rounds = 1e3 * alternate(contenders, seconds)  # (R, K)
+        steps = [_stepping(task, condition) for task, condition in models]
+        rounds = 1e3 * alternate([Contender(str(at), step) for at, step in enumerate(steps)], seconds)  # (R, K)
     return [column.round(4).tolist() for column in rounds.T]
+
+
+def _stepping(task: Task, condition: Mapping[str, Any]) -> Callable[[], dict[str, Any]]:
+    training = training_of(task, condition)
+    batch = next(iter(task.batches("train", training.batch_size, generator(0, "costs"))))
+    learner = Learner(task, task.build(model_of(task, condition)), training, torch.device("cpu"))
+    return partial(_step, learner, batch)
 
 
 def _step(learner: Learner, batch: Batch) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from gatelab.cells.cell import CELLS
 from gatelab.report.page import Figure, Table
 from gatelab.studies.experiment import Condition, Experiment, Findings
 from gatelab.studies.questions import length_page
-from gatelab.studies.questions.comparison_trial import measure
 from gatelab.studies.questions.length_findings import steps_of, summarise
+from gatelab.studies.questions.length_trial import measure
 from gatelab.studies.verdict import called
 
 _BATCH = 16
@@ -28,10 +28,14 @@ _ETTH1 = {"task": "forecasting", "source": "etth1", "target": "OT", "horizon": 2
 _EPOCH = 200  # optimizer steps between two looks at the validation part
 _LENGTHS: Mapping[str, Mapping[str, Sequence[int]]] = {
     "quick": {"recall": (5, 20), "adding": (10,)},
-    "standard": {"recall": (10, 100), "adding": (50, 200, 1000), "copy": (10, 100), "etth1": (24, 96, 336)},
+    "standard": {"recall": (10, 30, 100, 300), "adding": (50, 200, 1000), "copy": (10, 100), "etth1": (24, 96, 336)},
     "full": {"recall": (10, 30, 100, 300, 1000, 3000), "adding": (50, 100, 200, 400, 600, 1000),
              "copy": (10, 30, 100, 300, 1000), "etth1": (24, 72, 168, 336, 720)},
 }  # fmt: skip
+
+
+_TIMED = {"quick": (10, 100), "standard": (50, 100, 200, 400, 1000), "full": (50, 100, 200, 400, 1000, 2000)}
+"""Lengths at which a training step is timed."""
 
 
 class Length(Experiment):
@@ -53,10 +57,12 @@ class Length(Experiment):
         "method without memory that it takes away from the error: 0 is as bad as chance, 1 is without error. A cell "
         "holds at a length where the median of its seeds has a skill of at least a half there and at every shorter "
         "length.",
-        "Costs of a training step on the adding problem: the cells take turns on one thread and one batch; memory is "
-        "what a forward and a backward pass of the layer add at their peak to a process of their own.",
+        "Costs of a training step on the adding problem: cells and lengths take turns on one thread, each on one batch "
+        "of 16. The power of length is the slope of log time over log length in every round, its median over rounds "
+        "with a bootstrap interval. Memory is what a forward and a backward pass of the layer add at their peak to a "
+        "process of their own; its power is the slope over lengths with a t-interval.",
     )
-    seconds: ClassVar = {"quick": 60.0, "standard": 2000.0, "full": 30000.0}
+    seconds: ClassVar = {"quick": 60.0, "standard": 2500.0, "full": 30000.0}
     measured_by = staticmethod(measure)
 
     def conditions(self) -> Iterable[Condition]:
@@ -93,13 +99,13 @@ class Length(Experiment):
         yield from ({**_DIGITS, "by": by, "epochs": self.pick(5, 20, 100)} for by in ("row", "pixel"))
 
     def baselines(self) -> Iterable[Condition]:
-        """The simple methods of every set, and the cost of a step at each length of the adding problem."""
+        """The simple methods of every set, and the cost of a step on the adding problem at several lengths."""
         for settings in self.sets():
             common = {"data": f"{settings['source']}, T = {steps_of(settings)}", "settings": settings}
             yield {**common, "baseline": "all", "label": f"baselines, {common['data']}"}
-            if settings["source"] == "adding":
-                cost = {"cells": list(self.cells), "parameters": 5_000}
-                yield {**common, **cost, "label": f"cost of a step, {common['data']}"}
+        settings = {**_PROBLEM, "source": "adding", "examples": _BATCH}
+        common = {"cells": list(self.cells), "lengths": list(_TIMED[self.budget]), "parameters": 5_000}
+        yield {**common, "settings": settings, "label": "cost of a step"}
 
     def label_of(self, condition: Condition) -> str:
         """The cell, its start where that is not torch's, and the data."""

@@ -85,16 +85,29 @@ def _holds(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _costs(alone: pd.DataFrame) -> dict[str, Any]:
     """Milliseconds and megabytes of a training step by cell and length, and the powers of length by which they grow."""
-    timed = alone[alone["steps"].notna()].sort_values("steps") if "steps" in alone else alone[:0]
+    timed = alone[alone["lengths"].notna()] if "lengths" in alone else alone[:0]
+    if timed.empty:
+        return {}
+    row = timed.iloc[-1]
+    steps = [float(length) for length in row["lengths"]]
     costs: dict[str, Any] = {}
-    for cell in (name.removeprefix("rounds.") for name in timed.columns if name.startswith("rounds.")):
-        rows = timed[timed[f"memory_mb.{cell}"].notna()]
-        steps, times = rows["steps"].astype(float).tolist(), [bootstrap(rounds) for rounds in rows[f"rounds.{cell}"]]
-        cost = {"ms": [time.mean for time in times], "memory_mb": rows[f"memory_mb.{cell}"].astype(float).tolist()}
-        ends = {end: [getattr(time, end) for time in times] for end in ("low", "high")}
-        powers = {name: power(steps, values) for name, values in cost.items()}
-        costs[cell] = {"steps": steps, **cost, **ends, "powers": powers}
-    return {cell: cost for cell, cost in costs.items() if cost["steps"]}
+    for cell in row["cells"]:
+        rounds, memory = np.array(row[f"rounds.{cell}"]), row[f"memory_mb.{cell}"]  # (L, R), (L,)
+        times = [bootstrap(list(at)) for at in rounds]
+        ends = {"ms": [time.mean for time in times], "low": [time.low for time in times],
+                "high": [time.high for time in times]}  # fmt: skip
+        powers = {"ms": _power_by_round(steps, rounds), "memory_mb": power(steps, memory)}
+        costs[cell] = {"steps": steps, **ends, "memory_mb": memory, "powers": powers}
+    return costs
+
+
+def _power_by_round(steps: Sequence[float], rounds: np.ndarray) -> dict[str, float | None] | None:
+    """The slope of log time over log length in each round of ``rounds (L, R)``: median and its interval over rounds."""
+    if len(steps) < 3:
+        return None
+    slopes = np.polyfit(np.log(steps), np.log(rounds), 1)[0]  # (R,)
+    found = bootstrap(list(slopes))
+    return {"mean": found.mean, "low": found.low, "high": found.high}
 
 
 def power(steps: Sequence[float], cost: Sequence[float]) -> dict[str, float] | None:

@@ -114,7 +114,7 @@ def _lines(rows: Sequence[Row], entry: str) -> list[plots.Line]:
 
 def _skill(findings: Mapping[str, Any]) -> list[plots.Panel]:
     return [
-        plots.Panel(lines, source, "steps", "skill")
+        plots.Panel(lines, source, "steps", "skill", log_x=True)
         for source in _sources(findings)
         if source != _SERIES and (lines := _lines(_of(findings["conditions"], source), "skill"))
     ]
@@ -126,7 +126,7 @@ def _errors(rows: Sequence[Row]) -> Figure:
     if simple:
         steps, errors = zip(*simple, strict=True)
         lines.append(plots.Line("last value", steps, errors, style="dashed"))
-    svg = plots.line_chart(lines, xlabel="window, hours", ylabel=f"test {rows[0]['metric']}")
+    svg = plots.panels([plots.Panel(lines, "", "window, hours", f"test {rows[0]['metric']}", log_x=True)], columns=1)
     return Figure(svg, "Mean over seeds and its 95 % interval.", f"Error on {_SERIES} against the window")
 
 
@@ -136,8 +136,8 @@ def _costs(costs: Mapping[str, Any]) -> Figure:
     ]
     memory = [plots.Line(called(cell), cost["steps"], cost["memory_mb"]) for cell, cost in costs.items()]
     parts = [
-        plots.Panel(time, "time of a training step", "steps", "ms"),
-        plots.Panel(memory, "memory of a forward and a backward pass", "steps", "MB"),
+        plots.Panel(time, "time of a training step", "steps", "ms", log_x=True, log_y=True),
+        plots.Panel(memory, "memory of a forward and a backward pass", "steps", "MB", log_x=True, log_y=True),
     ]
     return Figure(plots.panels(parts), "Median and its 95 % bootstrap interval.", "Time and memory against length")
 
