@@ -312,6 +312,6 @@ def test_layers_are_made_equal_in_units_and_in_parameters():
 
 def test_what_a_pass_keeps_grows_with_the_sequence_and_is_no_weight():
     layer = nn.GRU(3, 5)
-    short, long = (claims_trials._kept(layer, torch.zeros(steps, 2, 3)) for steps in (10, 20))
+    short, long = (claims_trials.kept_bytes(layer, torch.zeros(steps, 2, 3)) for steps in (10, 20))
     assert short > 0
     assert long == pytest.approx(2 * short, rel=0.2)

@@ -104,7 +104,7 @@ def layers(trial: Trial, folder: Path, beat: Beat) -> Measured:
                               _TURNS_SECONDS / 2)  # fmt: skip
             measured[by] = {
                 "milliseconds": dict(zip(made, (1e3 * np.median(turns, axis=0)).tolist(), strict=True)),
-                "megabytes": {cell: _kept(layer, x) / 1e6 for cell, layer in made.items()},
+                "megabytes": {cell: kept_bytes(layer, x) / 1e6 for cell, layer in made.items()},
                 "parameters": {cell: parameter_count(layer) for cell, layer in made.items()},
             }
     return Measured({"library": trial.configuration["library"], "equal": measured})
@@ -140,7 +140,7 @@ def _pass(layer: nn.Module, x: Tensor) -> dict[str, Tensor]:
     return {}
 
 
-def _kept(layer: nn.Module, x: Tensor) -> int:
+def kept_bytes(layer: nn.Module, x: Tensor) -> int:
     """Bytes that the forward pass keeps for the backward pass, weights and input not counted."""
     known = {value.untyped_storage().data_ptr() for value in (x, *layer.parameters())}
     kept: dict[int, int] = {}
