@@ -19,7 +19,7 @@ test: .venv/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 notebooks: .venv/ready
-	$(if $(NOTEBOOKS),GATELAB_BUDGET=quick OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --nbmake --nbmake-timeout=300 $(NOTEBOOKS))
+	$(if $(NOTEBOOKS),GATELAB_BUDGET=quick OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --nbmake --nbmake-timeout=600 -o timeout=900 $(NOTEBOOKS))
 
 lint: .venv/ready
 	$(BIN)/ruff check
