@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pandas as pd
@@ -154,8 +155,8 @@ def test_memory_grows_with_a_file_that_is_read_whole_and_not_with_pieces(tmp_pat
     found = found_by(once("disk"), tmp_path, **small)["passes"]
     added = {(one["reading"], one["length"]): one["added_mb"] for one in found}
     assert [one["file_mb"] for one in found[:2]] == [1.024, 20.48]
-    assert added["memory", 20_000] > 20
-    assert added["pieces", 20_000] < 10
+    assert added["memory", 20_000] - added["memory", 1000] > 15
+    assert added["pieces", 20_000] - added["pieces", 1000] < 5
     assert not list(tmp_path.iterdir()), "the files are gone"
 
 
@@ -178,10 +179,14 @@ def test_a_process_alone_takes_each_batch_with_each_size():
     json.dumps(found, allow_nan=False)
 
 
-@pytest.mark.slow
-def test_a_process_that_fails_says_why(tmp_path):
-    with pytest.raises(GatelabError, match="no_such_cell"):
-        found_by(once("cost"), tmp_path, cell="no_such_cell", stretch=10, windows=[5])
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell script stands for Python")
+def test_a_process_that_fails_says_why(tmp_path, monkeypatch):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 'no room for that' >&2\nexit 3\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(GatelabError, match="no room for that"):
+        found_by(once("cost"), tmp_path, stretch=10, windows=[])
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])

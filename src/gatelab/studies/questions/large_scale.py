@@ -101,7 +101,7 @@ class LargeScale(Experiment):
     def _normalised(self, cell: str, norm: str) -> Condition:
         condition = _condition("norm", cell, **_DIGITS, layer_norm=norm == "layer_norm",
                                batch_norm=norm == "batch_norm") | {"epochs": self.pick(1, 8, 40)}  # fmt: skip
-        rates = self.pick([], [1e-2, 3e-3], [1e-2, 3e-3, 1e-3])
+        rates = self.pick([], [3e-2, 1e-2, 3e-3], [3e-2, 1e-2, 3e-3, 1e-3])
         return condition | ({"learning_rate": 3e-3} if self.budget == "quick" else {"tune": {"learning_rate": rates}})
 
     def label_of(self, condition: Condition) -> str:

@@ -23,6 +23,7 @@ from gatelab.core.errors import GatelabError
 from gatelab.core.random import integer_seed
 from gatelab.nn import recurrent, truncated
 from gatelab.studies.questions import large_scale_series as series
+from gatelab.studies.questions.large_scale_process import share
 from gatelab.studies.training_cost import step_times
 from gatelab.studies.training_trial import task_of, train_on_task
 from gatelab.studies.trials import Measured, Trial
@@ -259,13 +260,13 @@ def _instructions(device: torch.device) -> str:
 def processes(trial: Trial, folder: Path, beat: Beat) -> dict[str, Any]:
     """One model trained by one process and by several: first gradient, last weights, time of a step.
 
-    Two launches: one process, and several, first on the same batch, then with as much for each as the one had.
+    This process alone first, then several: on the same batch, and with as much for each as the one had.
     """
     given = trial.configuration
     N, B = given["processes"], given["batch_size"]
     own = {"cell": given["cell"], "sizes": given["sizes"], "steps": given["updates"], "epochs": given["epochs"]}
     with _machine() as seen:
-        (first,) = _in_process("share", own | {"batches": [B]}, beat)
+        (first,) = share(own | {"batches": [B]})
         several = _in_process("share", own | {"batches": [B, B * N]}, beat, processes=N)
     found = []
     for H, alone, same, more in zip(given["sizes"], first, *several, strict=True):
@@ -278,19 +279,19 @@ def processes(trial: Trial, folder: Path, beat: Beat) -> dict[str, Any]:
 
 @contextmanager
 def _machine() -> Iterator[dict[str, float]]:
-    """How many ``cores`` there are, and how many of them ``others`` than processes started here kept busy meanwhile."""
+    """How many ``cores`` there are, and how many of them ``others`` than this process and its own kept busy."""
     seen: dict[str, float] = {"cores": psutil.cpu_count() or 1}
-    begun, own = time.perf_counter(), _of_children()
+    begun, own = time.perf_counter(), _cpu_seconds()
     psutil.cpu_percent()  # counts from here
     yield seen
     busy = psutil.cpu_percent() / 100 * seen["cores"]
-    seen["others"] = max(busy - (_of_children() - own) / (time.perf_counter() - begun), 0.0)
+    seen["others"] = max(busy - (_cpu_seconds() - own) / (time.perf_counter() - begun), 0.0)
 
 
-def _of_children() -> float:
-    """CPU seconds of all processes that were started here and have ended."""
+def _cpu_seconds() -> float:
+    """What this process used, and all that were started by it and have ended."""
     used = psutil.Process().cpu_times()
-    return used.children_user + used.children_system
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def _in_process(what: str, given: Mapping[str, Any], beat: Beat, processes: int = 1) -> Any:
