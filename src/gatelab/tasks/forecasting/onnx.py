@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from torch import nn
 
+from gatelab.core.errors import InputError
+from gatelab.nn.layers import Recurrent
 from gatelab.nn.onnx import Export, Graph, frozen, recurrent, require_known
 from gatelab.tasks.forecasting.features import CYCLE_START, CYCLES
 from gatelab.tasks.forecasting.model import ForecastNet
@@ -236,6 +238,11 @@ class _Writer:
     def _state(self, window: _Window) -> str:
         """The encoder's state after the last observed step (B, D·H)."""
         graph, L, encoder = self.graph, self.lookback, self.network.encoder
+        if not isinstance(encoder, Recurrent):
+            raise InputError(
+                "a network with residual connections cannot be written as ONNX yet",
+                fix="train without residual connections, or predict with gatelab",
+            )
         steps = np.arange(L)[None]  # (1, L)
         keys = [graph.constant(values, np.float32) for values in (2 * L - steps, L - steps)]  # observed steps first
         key = graph.node("Where", window.shown, *keys)  # (B, L)
