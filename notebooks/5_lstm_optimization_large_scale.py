@@ -521,6 +521,8 @@ answer.figures["Normalisation"]
 answer.tables["Normalisation"]
 
 # %%
+rates = {f"{row['learning_rate']:g}" for row in found["norm"]["conditions"]}
+print(f"learning rates chosen: {', '.join(sorted(rates))}; where all chose the largest, a larger one may serve better")
 for gap in found["norm"]["differences"]:
     pair = f"{gap['a']} − {gap['b']}".replace("none", "plain")
     word = "" if gap["found"] else ", no difference found"
