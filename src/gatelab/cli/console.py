@@ -1,7 +1,7 @@
 """What commands print with: results to stdout, everything about the work to stderr.
 
 Plain text where the output is no terminal, no colours where NO_COLOR is set. Text from data files passes through
-``clean``, so that a column name cannot write escape codes into a terminal.
+``printable``, so that a column name cannot write escape codes into a terminal.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gatelab.core.errors import GatelabError
+from gatelab.core.printable import printable
 
 PIPED_WIDTH = 240
 """Columns where nobody watches: enough that no cell of a table is cut."""
@@ -44,15 +45,6 @@ out = Console()
 err = Console(stderr=True)
 
 
-def clean(text: object) -> str:
-    r"""Text with everything unprintable spelled out.
-
-    >>> clean("a\x1b[31mb")
-    'a\\x1b[31mb'
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
-
-
 def say(*texts: object, style: str = "") -> None:
     """Prints texts to stdout, a line each or several where one has line ends; no line is wrapped in a pipe."""
     _print_lines(out, texts, style)
@@ -65,7 +57,7 @@ def note(*texts: object) -> None:
 
 def _print_lines(console: Console, texts: Iterable[object], style: str) -> None:
     for line in (line for text in texts for line in str(text).split("\n")):
-        console.print(Text(clean(line), style=style), soft_wrap=True)
+        console.print(Text(printable(line), style=style), soft_wrap=True)
 
 
 def say_json(value: Any) -> None:
@@ -77,17 +69,19 @@ def say_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right
     """Prints a table to stdout; the columns named in ``right`` hold numbers."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(clean(column), justify="right" if column in right else "left", overflow="fold")
+        table.add_column(printable(column), justify="right" if column in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else clean(cell) for cell in row))
+        table.add_row(*(cell if isinstance(cell, Text) else printable(cell) for cell in row))
     out.print(table)
 
 
 def say_error(error: GatelabError) -> None:
     """Prints what is wrong and how to mend it to stderr."""
     first, *rest = str(error).split("\n")
-    err.print(Text.assemble(("error: ", "bold red"), (clean(first), "bold")), soft_wrap=True)
+    err.print(Text.assemble(("error: ", "bold red"), (printable(first), "bold")), soft_wrap=True)
     for line in rest:
         label, found, text = line.partition(": ")
         is_label = found and label.strip() in ("expected", "got", "fix")
-        err.print(Text.assemble((clean(label + found), "cyan" if is_label else ""), clean(text)), soft_wrap=True)
+        err.print(
+            Text.assemble((printable(label + found), "cyan" if is_label else ""), printable(text)), soft_wrap=True
+        )

@@ -130,11 +130,12 @@ def _refused(error: GatelabError, debug: bool) -> int:
 
 
 def _failed(error: Exception, debug: bool) -> int:
-    from gatelab.cli.console import clean, err, note
+    from gatelab.cli.console import err, note
+    from gatelab.core.printable import printable
 
     if debug:
         traceback.print_exc()
-    err.print(f"gatelab failed: {type(error).__name__}: {clean(error)}", style="bold red", soft_wrap=True)
+    err.print(f"gatelab failed: {type(error).__name__}: {printable(error)}", style="bold red", soft_wrap=True)
     if not debug:
         note(
             "This is an error in gatelab, not in what you typed. The same command with --debug shows where it "
