@@ -209,9 +209,56 @@ def _log_fit(a: Run, b: Run) -> float:
     return float(np.log(losses[0] / losses[1])) if min(losses) > 0 else np.nan
 
 
-def switched(runs: Iterable[Run], factor: str, over: Any, under: Any) -> list[Evidence]:
-    """ln of the error with ``over`` over that with ``under``."""
-    return [each for found in sides(trained(runs), factor) for each in found.evidence(over, under, log_error)]
+def clipping(runs: Iterable[Run]) -> list[Evidence]:
+    """ln of the error without clipping over that with it: where each has its best learning rate, and where it is too
+    high by one of those tried.
+
+    Of maps, which have every learning rate with every limit, only limit 1 counts; the best rate is that of the least
+    validation loss, seed by seed.
+    """
+    found: list[Evidence] = []
+    kept = [run for run in trained(runs) if run.setting.get("clip_norm", 0) in (None, 1.0)]
+    for group in grouped(kept, "clip_norm", "learning_rate"):
+        by_limit = {limit: _by_seed_and_rate(run for run in group.runs if run.setting["clip_norm"] == limit)
+                    for limit in (None, 1.0)}  # fmt: skip
+        for rate, pairs in _clipped_pairs(by_limit[None], by_limit[1.0]).items():
+            if pairs:
+                told = {**group.setting, "rate": rate}
+                effects = {seed: log_error(*pair) for seed, pair in pairs.items()}
+                found.append(Evidence(group.study, told, effects))
+    return found
+
+
+ByRate = Mapping[float, Run]
+
+
+def _by_seed_and_rate(runs: Iterable[Run]) -> Mapping[int, ByRate]:
+    found: dict[int, dict[float, Run]] = defaultdict(dict)
+    for run in runs:
+        rate = run.setting.get("learning_rate")
+        found[run.seed][rate if isinstance(rate, float) else 0.0] = run  # it has chosen its rate itself
+    return found
+
+
+def _clipped_pairs(free: Mapping[int, ByRate], clipped: Mapping[int, ByRate]) -> dict[str, dict[int, tuple[Run, Run]]]:
+    """Of each seed that has both, the runs to set beside each other: without clipping, and with it."""
+    best: dict[int, tuple[Run, Run]] = {}
+    higher: dict[int, tuple[Run, Run]] = {}
+    for seed in free.keys() & clipped.keys():
+        rates = sorted(free[seed].keys() & clipped[seed].keys())
+        if not rates:
+            continue
+        at = min(range(len(rates)), key=lambda place: _score(free[seed][rates[place]]))
+        best[seed] = free[seed][rates[at]], min((clipped[seed][rate] for rate in rates), key=_score)
+        if at + 1 < len(rates):
+            higher[seed] = free[seed][rates[at + 1]], clipped[seed][rates[at + 1]]
+    return {"best": best, "too high": higher}
+
+
+def _score(run: Run) -> float:
+    """The best validation loss; of what diverged the worst there is."""
+    score = run.measures.get("score")
+    return math.inf if score is None or not math.isfinite(score) else score
 
 
 def stability(runs: Iterable[Run]) -> list[Evidence]:

@@ -24,7 +24,7 @@ class Run(NamedTuple):
     seed: int
     setting: Setting
     """Its condition, flat. What it chose for itself stands there as what it chose from, so that two cells that chose
-    otherwise were still tested alike; ``rate`` says whether the learning rate was ``chosen`` or ``given``."""
+    otherwise were still tested alike."""
     measures: Mapping[str, Any]
 
 
@@ -75,8 +75,7 @@ def _setting(condition: Condition) -> dict[str, Any]:
     options: Mapping[str, Sequence[Any]] = condition.get("tune") or {}
     plain = flat({name: value for name, value in condition.items() if name not in _NAMES})
     kept = {name: value for name, value in plain.items() if value is not None or name == "clip_norm"}
-    rate = "chosen" if "learning_rate" in options else "given"
-    return {**kept, **{name: list(values) for name, values in options.items()}, "rate": rate}
+    return {**kept, **{name: list(values) for name, values in options.items()}}
 
 
 def _choices(condition: Condition) -> Iterator[dict[str, Any]]:
