@@ -30,6 +30,8 @@ class File:
     """Where it is downloaded from, pinned to a commit; None where it cannot be."""
     roles: Mapping[str, Any] = field(default_factory=dict)
     """For a table: what its columns are, by the names of ``gatelab.data.Roles``."""
+    encoding: str = "utf-8"
+    """For a text, or an archive of texts: how it is written."""
 
     @property
     def name(self) -> str:
