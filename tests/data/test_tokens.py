@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -141,7 +142,7 @@ def slowly_learned(chunks: dict[str, int], count: int) -> list[tuple[str, str]]:
     for _ in range(count):
         totals: dict[tuple[str, str], int] = {}
         for chunk, symbols in words.items():
-            for pair in zip(symbols, symbols[1:], strict=False):
+            for pair in pairwise(symbols):
                 totals[pair] = totals.get(pair, 0) + chunks[chunk]
         if not totals or max(totals.values()) < 2:
             break

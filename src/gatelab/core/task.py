@@ -175,6 +175,13 @@ class Task(ABC):
         """Further numbers to log after each epoch, beside the mean validation loss."""
         return {}
 
+    def calibrate(self, model: Any) -> None:
+        """Fits, on the validation part, what is not learned by descent, and keeps it in buffers of ``model``.
+
+        Called once at the end of the training, with the best weights and before they are written.
+        """
+        return
+
     criterion: Metric = Metric("loss")
     """What early stopping watches: ``loss`` (mean validation loss) or a name that ``validate`` gives."""
 

@@ -92,12 +92,18 @@ class Trainer:
                 self._started(seconds)
                 while self.place.stopped is None:
                     self._epoch()
-            self.group.told(lambda: self.run.finish(self.best, self.place.history, self._outcome()))
+            self.group.told(lambda: self.run.finish(self._calibrated(), self.place.history, self._outcome()))
             self.emit(Finished(**self._outcome()))
             self.interrupts.stop()
         except BaseException as error:
             self.emit(Failed(error))
             raise
+
+    def _calibrated(self) -> tensors.Tensors:
+        """The best weights, and what the task fits once they are there."""
+        self.model.load_state_dict(self.best)
+        self.task.calibrate(self.model.eval())
+        return tensors.copied(self.model.state_dict())
 
     def _epoch(self) -> None:
         place, seed = self.place, self.run.seed
