@@ -33,7 +33,7 @@ class Adding(Remedies):
     learning_rates = (1e-2, 3e-3, 1e-3)
     grids: ClassVar = {
         "quick": [Grid(50, 400, (_USUAL, _BOTH))],
-        "standard": [Grid(600, 3000, (_MIXED,), gated=True), Grid(100, 800, (_USUAL, _MIXED))],
+        "standard": [Grid(600, 5000, (_MIXED,), gated=True), Grid(100, 800, (_USUAL, _MIXED))],
         "full": [Grid(200, 2000, tuple(TREATMENTS)), Grid(600, 4000, tuple(TREATMENTS))],
     }
     published: ClassVar = {600: {"rnn": 0.177, "lstm": 0.164, "gru": 5.3e-5}}
