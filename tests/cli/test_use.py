@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shlex
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -215,6 +217,21 @@ def test_predict_finds_its_table_from_another_folder(capsys, run, monkeypatch):
     Path("elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
     assert "2024-01-07" in said(capsys, "predict", "../run")[0]
+
+
+def test_predict_reads_a_pipe(capsys, run, monkeypatch):
+    from_file = said(capsys, "predict", "run", "longer.csv")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(Path("longer.csv").read_bytes())))
+    assert said(capsys, "predict", "run", "-") == from_file
+
+
+@pytest.mark.parametrize("content", ["", "time,lod\n2024-01-01,1\n"])
+def test_a_pipe_that_cannot_be_used_is_called_by_its_name(content, capsys, run, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content.encode())))
+    assert main(["predict", "run", "-"]) == 2
+    err = capsys.readouterr().err
+    assert "standard input" in err
+    assert "/" not in err.partition("standard input")[0]
 
 
 # ---- evaluate and update ------------------------------------------------------------------------------------------

@@ -18,6 +18,13 @@ def test_a_message_says_what_was_expected_what_came_and_what_to_do():
     ]
 
 
+def test_a_name_for_a_path_everywhere():
+    error = DataError("/tmp/x is empty", got="/tmp/x", fix="fill /tmp/x").naming("/tmp/x", "standard input")
+    assert type(error) is DataError
+    assert str(error).count("standard input") == 3
+    assert (error.expected, DataError("a").naming("a", "b").fix) == (None, None)
+
+
 def test_errors_cross_process_borders_whole():
     error = pickle.loads(pickle.dumps(InputError("no", expected=1, got=2, fix="yes")))
     assert type(error) is InputError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from tyro.conf import Positional
 
 from gatelab.cli.console import note, say, say_json, say_table
 from gatelab.cli.parsing import parse_groups
-from gatelab.cli.tasks import remembered_source, run_folder
+from gatelab.cli.tasks import remembered_source, run_folder, standard_input
 from gatelab.core.errors import InputError
 from gatelab.core.files import write_bytes, write_json, write_text
 from gatelab.report.text import number
@@ -23,9 +24,10 @@ _TEXT = "What a trained model says about new data; for forecasting, the steps af
 _EXAMPLES = (
     "gatelab predict runs/compare-forecasting-my my-newest.csv --out forecast.csv",
     "gatelab predict runs/mine my.csv --future holidays.csv",
+    "gatelab predict runs/mine - < lines.txt",
 )
 SUFFIXES = (".csv", ".parquet", ".json")
-SHOWN_ROWS = 60
+SHOWN_ROWS, SHOWN_CHARACTERS = 60, 200
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Options:
     folder: Positional[str]
     """Folder of a model, or of a comparison: then its best model."""
     data: Positional[str | None] = None
-    """File or data set; it may go on after training. none: what the model was trained on."""
+    """File or data set, which may go on after training; -: standard input. none: what the model was trained on."""
     future: str | None = None
     """File of what is known ahead, such as holidays, for the steps to forecast."""
     out: str | None = None
@@ -59,7 +61,8 @@ def main(argv: Sequence[str]) -> int:
         raise InputError(f"--out {options.out} names no kind of file", expected=f"a name with {', '.join(SUFFIXES)}")
     folder = run_folder(Path(options.folder))
     source = options.data if options.data is not None else remembered_source(folder)
-    predicted = _predict(folder, source, options)
+    with standard_input() if source == "-" else nullcontext(source) as given:
+        predicted = _predict(folder, str(given), options)
     note(*predicted.attrs.get("notes", ()))
     if options.out is not None:
         _write(predicted, Path(options.out))
@@ -95,7 +98,12 @@ def _words(column: pd.Series) -> list[str]:
         return [stamp.strftime("%Y-%m-%d") if days else stamp.isoformat(sep=" ") for stamp in column]
     if pd.api.types.is_float_dtype(column):
         return _aligned(column.tolist())
-    return [str(value) for value in column]
+    return [_cut(str(value)) for value in column]
+
+
+def _cut(text: str) -> str:
+    """A text with its end cut off where a table has no room for all of it."""
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
 
 
 def _aligned(values: Sequence[float]) -> list[str]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from gatelab.cli.console import say, say_table
+from gatelab.cli.console import note, say, say_table
 from gatelab.cli.parsing import Group
 from gatelab.core.config import ModelConfig, TrainingConfig
 from gatelab.core.errors import GatelabError, InputError, RunError
@@ -95,6 +99,24 @@ def remembered_source(folder: Path) -> str:
         f"no table is given, and {folder} does not say what the model was trained on",
         fix="name the table after the folder",
     )
+
+
+@contextmanager
+def standard_input() -> Iterator[Path]:
+    """What comes through the pipe, as a file for as long as the block lasts; in messages it is "standard input".
+
+    A file, because a task may look at its data twice, and they may be larger than memory.
+    """
+    if sys.stdin.isatty():
+        note("reading what you type, up to a line with Ctrl-D alone (on Windows Ctrl-Z)")
+    with tempfile.TemporaryDirectory(prefix="gatelab-") as folder:
+        path = Path(folder) / "standard input"
+        with open(path, "wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        try:
+            yield path
+        except GatelabError as error:
+            raise error.naming(str(path), path.name) from error
 
 
 def say_scores(task: Task, scored: Mapping[str, Evaluation]) -> None:

@@ -24,6 +24,13 @@ class GatelabError(Exception):
         lines += [f"  fix:      {fix}"] if fix is not None else []
         super().__init__("\n".join(lines))
 
+    def naming(self, before: str, after: str) -> GatelabError:
+        """The same error with one name for another, such as what a person calls a file in the place of its path."""
+        expected, got = (str(part).replace(before, after) if part is not None else None
+                         for part in (self.expected, self.got))  # fmt: skip
+        fix = self.fix.replace(before, after) if self.fix is not None else None
+        return type(self)(self.problem.replace(before, after), expected=expected, got=got, fix=fix)
+
     def __reduce__(self):
         # Keyword arguments do not survive Exception's own pickling, and errors cross process borders in studies.
         return _rebuild, (type(self), self.problem, self.expected, self.got, self.fix)
