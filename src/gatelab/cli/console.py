@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gatelab.core.errors import GatelabError
-from gatelab.core.printable import printable
+from gatelab.core.printable import LINES, printable
 
 PIPED_WIDTH = 240
 """Columns where nobody watches: enough that no cell of a table is cut."""
@@ -48,6 +48,12 @@ err = Console(stderr=True)
 def say(*texts: object, style: str = "") -> None:
     """Prints texts to stdout, a line each or several where one has line ends; no line is wrapped in a pipe."""
     _print_lines(out, texts, style)
+
+
+def say_piece(text: str) -> None:
+    """Prints a piece of a text of several lines to stdout, at once and without a line end."""
+    out.file.write(printable(text, keep=LINES))
+    out.file.flush()
 
 
 def note(*texts: object) -> None:
