@@ -16,6 +16,7 @@ import torch
 
 from gatelab.cli.main import main
 from gatelab.core.random import generator
+from refusals import refused
 
 FIT = ("--target", "load", "--horizon", "3", "--lookback", "6", "--hidden-size", "4", "--epochs", "1",
        "--normalise", "last", "--calendar", "no")  # fmt: skip
@@ -65,24 +66,6 @@ def run(trained, tmp_path) -> Path:
     shutil.copytree(trained / "run", tmp_path / "run")
     shutil.copy(trained / "table.csv", tmp_path / "table.csv")
     return tmp_path / "run"
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def refused(capsys, *words: str) -> str:
-    """What the command says, after a check that it ends as it should and leaves every file as it was."""
-    before = files_of(Path.cwd())
-    capsys.readouterr()
-    code = main(list(words))
-    said = capsys.readouterr()
-    assert code == 2, said.err
-    assert said.out == ""
-    assert said.err.count("error: ") == 1
-    assert "Traceback" not in said.err
-    assert files_of(Path.cwd()) == before
-    return said.err
 
 
 # ---- tables -------------------------------------------------------------------------------------------------------
