@@ -12,8 +12,8 @@ from gatelab.core.errors import InputError
 from gatelab.core.random import generator
 from gatelab.data.tokens import END, UNKNOWN, Tokenizer
 from gatelab.tasks.language import generate as module
+from gatelab.tasks.language.config import Generation
 from gatelab.tasks.language.generate import Live, encode_prompt, generate
-from gatelab.tasks.language.search import Generation
 
 TEXTS = ["Anna likes the old clock.\n", "The clock doesn't like (small) rain, Anna says.\n", "rain likes rain"]
 TOKENIZERS = {kind: Tokenizer.learn(TEXTS, kind, size=40) for kind in ("characters", "words", "subwords")}

@@ -14,7 +14,8 @@ from scipy.stats import chisquare
 
 from gatelab.core.errors import InputError
 from gatelab.core.random import generator
-from gatelab.tasks.language.search import Generation, Written, draw, penalised, probabilities, read, search, take
+from gatelab.tasks.language.config import Generation
+from gatelab.tasks.language.search import Written, draw, penalised, probabilities, read, search, take
 
 END = 0
 

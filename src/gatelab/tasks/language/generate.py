@@ -12,7 +12,8 @@ from gatelab.core.errors import InputError, nearest
 from gatelab.core.printable import printable
 from gatelab.core.random import generator
 from gatelab.data.tokens import END, UNKNOWN, Piece, Tokenizer
-from gatelab.tasks.language.search import Generation, Step, Token, Written, draw, read, search
+from gatelab.tasks.language.config import Generation
+from gatelab.tasks.language.search import Step, Token, Written, draw, read, search
 
 _SHOWN_CHARACTERS, _SIDE_BY_SIDE = 60, 256
 
