@@ -92,7 +92,7 @@ def test_words_are_set_apart_from_the_prompt_as_they_are_from_one_another():
 def test_many_texts_are_drawn_some_at_a_time_and_are_the_same(monkeypatch, tokenizer):
     model = Pairs(len(tokenizer))
     together = generate(model, tokenizer, "", SHORT, count=5)
-    monkeypatch.setattr(module, "_SIDE_BY_SIDE", 2)
+    monkeypatch.setattr(module, "_CHANCES_AT_ONCE", 2 * len(tokenizer))
     assert [text.text for text in generate(model, tokenizer, "", SHORT, count=5)] == [text.text for text in together]
     assert generate(model, tokenizer, "", SHORT, count=2)[1].text == together[1].text
     assert generate(model, tokenizer, "", SHORT, count=5, seed=1) != together

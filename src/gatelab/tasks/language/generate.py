@@ -13,9 +13,10 @@ from gatelab.core.printable import printable
 from gatelab.core.random import generator
 from gatelab.data.tokens import END, UNKNOWN, Piece, Tokenizer
 from gatelab.tasks.language.config import Generation
-from gatelab.tasks.language.search import Step, Token, Written, draw, read, search
+from gatelab.tasks.language.search import Heard, Step, Token, Written, draw, read, search
 
-_SHOWN_CHARACTERS, _SIDE_BY_SIDE = 60, 256
+_SHOWN_CHARACTERS = 60
+_TEXTS_AT_ONCE, _CHANCES_AT_ONCE = 256, 1 << 21
 
 
 class Generated(NamedTuple):
@@ -60,13 +61,20 @@ def generate(
     if how.beam is not None:
         found = search(step, heard, how, count, END, forbidden=[UNKNOWN])
     else:
-        found = []
-        for first in range(0, count, _SIDE_BY_SIDE):
-            rngs = [_stream(seed, number) for number in range(first, min(first + _SIDE_BY_SIDE, count))]
-            found += gathered(draw(step, heard, how, rngs, END, forbidden=[UNKNOWN]), len(rngs))
+        found = drawn(step, heard, how, count, seed)
     before = _before(prompt, ids)
     return [Generated(tokenizer.decode(text.ids, after=before), text.log_probability, len(text.ids), text.ended)
             for text in found]  # fmt: skip
+
+
+def drawn(step: Step, heard: Heard, how: Generation, count: int, seed: int) -> list[Written]:
+    """``count`` texts after what was heard, some of them at a time."""
+    found: list[Written] = []
+    at_once = min(max(_CHANCES_AT_ONCE // len(heard.log_probabilities), 1), _TEXTS_AT_ONCE)
+    for first in range(0, count, at_once):
+        rngs = [_stream(seed, number) for number in range(first, min(first + at_once, count))]
+        found += _gathered(draw(step, heard, how, rngs, END, forbidden=[UNKNOWN]), len(rngs))
+    return found
 
 
 class Live:
@@ -98,11 +106,11 @@ class Live:
             pieces.append(self._tokenizer.decode([token.id], after=before))
             before = token.id
             yield pieces[-1]
-        (text,) = gathered(tokens, 1)
+        (text,) = _gathered(tokens, 1)
         self.result = Generated("".join(pieces), text.log_probability, len(text.ids), text.ended)
 
 
-def gathered(tokens: Iterator[Token] | Sequence[Token], count: int) -> list[Written]:
+def _gathered(tokens: Iterator[Token] | Sequence[Token], count: int) -> list[Written]:
     """The ``count`` texts that tokens belong to."""
     ids: list[list[int]] = [[] for _ in range(count)]
     totals, ended = np.zeros(count), [False] * count
