@@ -62,6 +62,10 @@ def small(name: str) -> Small:
             return _small_music()
         case "problem":
             return _small_problem()
+        case "sequence-classification":
+            return _small_sequence_classification()
+        case "text-classification":
+            return _small_text_classification()
     raise NotImplementedError(f"the task {name!r} is in TASKS: give it a small() in tests/contracts/test_tasks.py")
 
 
@@ -96,6 +100,45 @@ def _small_problem() -> Small:
 
     config = ProblemConfig(length=10, shortest=6, examples=128, held_out=32)
     return Small(lambda: Problem.open("adding", config), "addng", [np.ones((5, 2))], [np.ones(5)], "adding")
+
+
+def _small_text_classification() -> Small:
+    from gatelab.tasks.text_classification.config import TextConfig
+    from gatelab.tasks.text_classification.task import TextClassification
+
+    rng = generator(0, "texts")
+    said = {"good": ("fine", "lovely", "funny"), "bad": ("dull", "stale", "sad"), "mixed": ("long", "odd", "loud")}
+    texts, labels = [], []
+    for at in range(96):
+        label = list(said)[at % 3]
+        words = [*rng.choice(["the", "film", "is", "a", "and"], rng.integers(0, 7)), rng.choice(said[label])]
+        texts.append(" ".join(rng.permutation(words)))
+        labels.append(label)
+    given, new = pd.DataFrame({"text": texts, "label": labels}), ["a fine film", "", "unheard of"]
+    config = TextConfig(embedding=8, word_dropout=0.1, embedding_dropout=0.1)
+    alone = given.assign(label="good")
+    return Small(lambda: TextClassification.open(given, config), alone, new, [1, 2], given.head(30))
+
+
+def _small_sequence_classification() -> Small:
+    from gatelab.data.sequences import Layout
+    from gatelab.tasks.sequence_classification.config import SequenceConfig
+    from gatelab.tasks.sequence_classification.task import SequenceClassification
+
+    rng = generator(0, "sequences")
+    X, y = [], []
+    for at in range(72):
+        clock = np.arange(rng.integers(5, 12))  # (T,)
+        wave = np.sin(clock * (0.5 + at % 3)) + rng.normal(0, 0.1, len(clock))
+        X.append(np.stack([wave, rng.normal(20, 5, len(clock))], axis=1))  # (T, 2)
+        y.append(("slow", "fast", "faster")[at % 3])
+    X[5][2, 1] = np.nan
+    config = SequenceConfig(layout=Layout(gaps=True), join=2)
+    new, channels = X[:4], [X[0][:, :1]]
+    bad = (X, ["slow"] * len(X))
+    return Small(
+        lambda: SequenceClassification.open((X, y), config), bad, new, channels, (X[:30], y[:30]), exports=True
+    )
 
 
 # Every task is opened and trained once; the tests look at what came of it.

@@ -8,5 +8,7 @@ TASKS = Registry(
         "forecasting": "gatelab.tasks.forecasting.task:Forecasting",
         "music": "gatelab.tasks.music.task:Music",
         "problem": "gatelab.tasks.problems.task:Problem",
+        "sequence-classification": "gatelab.tasks.sequence_classification.task:SequenceClassification",
+        "text-classification": "gatelab.tasks.text_classification.task:TextClassification",
     },
 )

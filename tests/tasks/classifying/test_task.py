@@ -117,12 +117,12 @@ def test_one_class_alone_is_refused():
 
 def test_labels_unseen_in_training_are_refused_by_name(task):
     rows, labels = marks(10)
-    with pytest.raises(DataError, match="item 4 .*'new'") as caught:
+    with pytest.raises(DataError, match=r"item 4 .*'new'") as caught:
         task.reopen((rows, [*labels[:3], "new", *labels[4:]]), "evaluate")
     assert "early, late, never" in caught.value.expected
 
 
 def test_too_few_items_say_which_part_has_none():
-    rows, labels = marks(3)
+    rows, _ = marks(3)
     with pytest.raises(DataError, match="none for the validation part"):
         Marks.open((rows, ["a", "b", "a"]), ClassificationConfig())

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from gatelab.core.task import Evaluation, Metric
+from gatelab.core.task import Evaluation
 from gatelab.report.page import Figure, Section, Table
 from gatelab.report.plots import Line, heat_map, line_chart
 from gatelab.report.text import label as one_line
@@ -15,33 +15,19 @@ from gatelab.tasks.classifying.scores import reliability
 
 Array = np.ndarray
 Results = Mapping[str, Sequence[Evaluation]]
-_ERRORS, _LINES = 12, 4
+_LINES = 4
 _CHARACTERS = 160
 
 
-def sections(
-    results: Results, simple: Sequence[str], metric: Metric, labels: Labels, names: Sequence[str]
-) -> list[Section]:
-    """Sections for a page.
+def ranked(results: Results, metric: str, sign: int) -> list[str]:
+    """The methods with results, the best mean first; ``sign`` is 1 where less is better, else -1."""
+    means = {name: np.mean([found.metrics[metric] for found in results[name]]) for name in results if results[name]}
+    return sorted(means, key=lambda name: sign * means[name])
 
-    Args:
-        results: one evaluation per seed for each cell and baseline.
-        simple: which of them are baselines.
-        metric: by which they are ranked.
-        labels: of the task.
-        names: what each scored item is called, in order.
-    """
-    sign = 1 if metric.goal == "min" else -1
-    means = {
-        name: np.mean([found.metrics[metric.name] for found in results[name]]) for name in results if results[name]
-    }
-    ranked = sorted(means, key=lambda name: sign * means[name])
-    if not ranked:
-        return []
-    best = next((name for name in ranked if name not in simple), ranked[0])  # networks are what people came for
-    middle = sorted(results[best], key=lambda found: found.metrics[metric.name])[len(results[best]) // 2]
-    found = [_confusion(best, middle, labels), _errors(best, middle, labels, names), _reliability(results, ranked)]
-    return [section for section in found if section is not None]
+
+def middle_seed(evaluations: Sequence[Evaluation], metric: str) -> Evaluation:
+    """Neither the luckiest nor the unluckiest."""
+    return sorted(evaluations, key=lambda found: found.metrics[metric])[len(evaluations) // 2]
 
 
 def confusion(evaluation: Evaluation, classes: int) -> Array:
@@ -50,7 +36,8 @@ def confusion(evaluation: Evaluation, classes: int) -> Array:
     return np.bincount(truth * classes + said, minlength=classes**2).reshape(classes, classes)
 
 
-def _confusion(name: str, evaluation: Evaluation, labels: Labels) -> Section:
+def confusion_section(name: str, evaluation: Evaluation, labels: Labels) -> Section:
+    """The matrix of confusion as shares of each true class."""
     counts = confusion(evaluation, len(labels))  # (K, K)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)  # (K, K)
     text = f"Of the test items of each class (a row), the share that {name} gives each class; the middle seed."
@@ -59,32 +46,33 @@ def _confusion(name: str, evaluation: Evaluation, labels: Labels) -> Section:
     return Section("What is taken for what", [Figure(picture, text, text)])
 
 
-def _errors(name: str, evaluation: Evaluation, labels: Labels, names: Sequence[str]) -> Section | None:
-    """The surest of the wrong answers: they tell most about data and model."""
-    arrays = evaluation.arrays
-    wrong = np.flatnonzero(arrays["error_by_item"])
-    if not len(wrong) or len(names) != len(arrays["truth"]):
-        return None
-    surest = wrong[np.argsort(-np.nan_to_num(arrays["confidence"][wrong]), kind="stable")][:_ERRORS]
+def errors_section(
+    name: str, evaluation: Evaluation, labels: Labels, items: Sequence[str], reasons: Sequence[str]
+) -> Section:
+    """The items that ``arrays["telling"]`` names, and why the network gave them the class it did."""
+    truth, said, confidence = (evaluation.arrays[key] for key in ("truth", "said", "confidence"))
     rows = [
         [
-            one_line(names[at], _CHARACTERS),
-            one_line(labels.names[arrays["truth"][at]]),
-            one_line(labels.names[arrays["said"][at]]),
-            f"{arrays['confidence'][at]:.3f}",
+            one_line(item, _CHARACTERS),
+            one_line(labels.names[truth[at]]),
+            one_line(labels.names[said[at]]),
+            f"{confidence[at]:.3f}",
+            one_line(reason, _CHARACTERS),
         ]
-        for at in surest.tolist()
+        for at, item, reason in zip(evaluation.arrays["telling"].tolist(), items, reasons, strict=True)
     ]
-    caption = f"Test items that {name} (the middle seed) gets wrong, those first of which it is surest."
-    return Section(
-        "The most telling errors", [Table(["item", "true class", "class given", "probability"], rows, caption)]
+    columns = ["item", "true class", "class given", "probability", "because of"]
+    caption = (
+        f"Test items that {name} (the middle seed) gets wrong, those first of which it is surest; and what moved it "
+        "towards (+) or away from (−) the class given, in nats, by integrated gradients."
     )
+    return Section("The most telling errors", [Table(columns, rows, caption)])
 
 
-def _reliability(results: Results, ranked: Sequence[str]) -> Section | None:
-    """Accuracy beside confidence, for the best methods that give probabilities."""
+def reliability_section(results: Results) -> Section | None:
+    """Accuracy beside confidence, for the first methods that give probabilities."""
     lines = []
-    for name in ranked:
+    for name in results:
         arrays = [found.arrays for found in results[name]]
         confidence = np.concatenate([found["confidence"] for found in arrays])  # (seeds · N,)
         right = np.concatenate([found["error_by_item"] == 0 for found in arrays])  # (seeds · N,)

@@ -37,7 +37,7 @@ class Classifier(nn.Module):
     def __init__(self, model: ModelConfig, front: nn.Module, features: int, pooling: Kind, log_shares: Array):
         super().__init__()
         directions = 2 if model.bidirectional else 1
-        self.front = front
+        self.front, self.features = front, features
         self.encoder = recurrent(model, features)
         self.pooling = Pooling(pooling, directions * model.hidden_size, directions)
         self.dropout = nn.Dropout(model.dropout)

@@ -39,6 +39,12 @@ def score_answers(truth: Array, said: Array) -> Evaluation:
     return _evaluation(truth, said, numbers, np.full(len(truth), np.nan))
 
 
+def surest_errors(evaluation: Evaluation, count: int = 12) -> Array:
+    """Which items are given a wrong class with the most confidence, ``(E,)``, the surest first."""
+    wrong = np.flatnonzero(evaluation.arrays["error_by_item"])
+    return wrong[np.argsort(-evaluation.arrays["confidence"][wrong], kind="stable")][:count]
+
+
 def _evaluation(truth: Array, said: Array, numbers: dict[str, float], confidence: Array) -> Evaluation:
     metrics = {
         "accuracy": float((said == truth).mean()),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from hashlib import sha256
 from typing import Any, ClassVar, Literal
@@ -28,6 +28,7 @@ from gatelab.tasks.classifying import baselines, figures, scores
 from gatelab.tasks.classifying.batches import ClassBatch, Examples
 from gatelab.tasks.classifying.calibration import fit_temperature
 from gatelab.tasks.classifying.config import ClassificationConfig
+from gatelab.tasks.classifying.contributions import contributions, strongest
 from gatelab.tasks.classifying.labels import PARTS, Labels, divide
 from gatelab.tasks.classifying.model import Classifier, evaluating
 
@@ -35,6 +36,8 @@ Array = np.ndarray
 Answers = Callable[[Part], Array]
 """A baseline: for the items of a part, in order, log-probabilities ``(N, K)`` or the class ``(N,)`` of each."""
 _UPDATES = 3_000
+_MATTERED = 6  # steps that are named
+_EXPLAINED_STEPS = 5_000  # of a sequence whose contributions a report has room for: they cost many passes
 _SCORED_STEPS = 1 << 15  # padded steps that are scored together
 
 
@@ -103,6 +106,14 @@ class Classification(Task):
     @abstractmethod
     def front(self) -> tuple[nn.Module, int]:
         """What makes features ``(N, I)`` of the rows ``(N, …)`` of a packed batch, freshly initialised; and I."""
+
+    def neutral(self, model: Classifier) -> torch.Tensor:
+        """The features ``(I,)`` of a step that says nothing, against which contributions are measured."""
+        return torch.zeros(model.features)
+
+    def because(self, item: Array, values: Array) -> str:
+        """In words, what of an item ``(T_i, …)`` mattered; ``values (T_i,)`` are its steps' contributions."""
+        return ", ".join(f"step {at + 1} ({values[at]:+.2f})" for at in strongest(values, _MATTERED))
 
     def simple(self) -> Mapping[str, Callable[[], Answers]]:
         """The baselines of this kind of task beside majority: a name, and what fits it on the training part."""
@@ -247,10 +258,22 @@ class Classification(Task):
                 found[which] = model.log_probabilities(batch).cpu().numpy()
         return found
 
+    def contributions(self, model: Any, x: Ragged, classes: Array) -> list[Array]:
+        """How much each step moved the network towards the class asked about, in nats, ``(T_i,)`` of each sequence."""
+        return [values.sum(axis=1) for values in contributions(model, x, classes, self.neutral(model))]
+
     def evaluate(self, model: Any, part: Part) -> Evaluation:
-        """All metrics over the items of a part."""
+        """All metrics over the items of a part, and which steps made the network so sure of its surest errors."""
         examples = self.parts[part]
-        return scores.score(examples.y, self.log_probabilities(model, examples.x))
+        found = scores.score(examples.y, self.log_probabilities(model, examples.x))
+        telling = scores.surest_errors(found)  # (E,)
+        values = [np.zeros(length) for length in examples.x.lengths[telling]]
+        short = np.flatnonzero(examples.x.lengths[telling] <= _EXPLAINED_STEPS)
+        said = found.arrays["said"][telling][short]
+        for at, of_steps in zip(short, self.contributions(model, examples.x[telling[short]], said), strict=True):
+            values[at] = of_steps
+        arrays = {"telling": telling, "contributions": np.concatenate([np.empty(0), *values])}
+        return replace(found, arrays={**found.arrays, **arrays})
 
     def baselines(self) -> Mapping[str, Callable[[Part], Evaluation]]:
         """The most frequent class; and, where there is a training part, those of this kind of task."""
@@ -269,8 +292,27 @@ class Classification(Task):
 
     def sections(self, results: Mapping[str, Sequence[Evaluation]]) -> Sequence[Any]:
         """Confusion, the most telling errors, and confidence beside accuracy."""
-        names = self.parts["test"].names if "test" in self.parts else ()
-        return figures.sections(results, list(self.baselines()), self.metrics[0], self.labels, names)
+        sign = 1 if self.metrics[0].goal == "min" else -1
+        simple = set(self.baselines())
+        ranked = figures.ranked(results, self.metrics[0].name, sign)
+        if not ranked:
+            return []
+        best = next((name for name in ranked if name not in simple), ranked[0])  # networks are what people came for
+        middle = figures.middle_seed(results[best], self.metrics[0].name)
+        found = [figures.confusion_section(best, middle, self.labels), self._errors(best, middle)]
+        found.append(figures.reliability_section({name: results[name] for name in ranked}))
+        return [section for section in found if section is not None]
+
+    def _errors(self, name: str, evaluation: Evaluation) -> Any:
+        """The surest of the wrong answers: they tell most about data and model."""
+        examples, arrays = self.parts.get("test"), evaluation.arrays
+        telling = arrays.get("telling")
+        if examples is None or telling is None or len(examples) != len(arrays["truth"]) or not len(telling):
+            return None
+        ends = np.cumsum(examples.x.lengths[telling])[:-1]
+        steps = np.split(arrays["contributions"], ends)  # (T_i,) each
+        reasons = [self.because(examples.x[at], values) for at, values in zip(telling, steps, strict=True)]
+        return figures.errors_section(name, evaluation, self.labels, [examples.names[at] for at in telling], reasons)
 
 
 def _taken(values: Sequence[str], which: Array) -> Sequence[str]:

@@ -1,0 +1,1 @@
+"""Text classification: which of K classes a text is of."""
