@@ -58,6 +58,8 @@ def small(name: str) -> Small:
             return Small(lambda: toys.EchoTask.open(0, config), "words", [0, 1, 1, 0, 1], [0, 2], 1)
         case "forecasting":
             return _small_forecasting()
+        case "language":
+            return _small_language()
         case "music":
             return _small_music()
         case "problem":
@@ -81,6 +83,17 @@ def _small_forecasting() -> Small:
     config = ForecastingConfig(roles=Roles(target=("load",), time="time"), horizon=4, lookback=12)
     new = table.tail(48)
     return Small(lambda: Forecasting.open(table, config), table.head(5), new, table[["time"]], table, exports=True)
+
+
+def _small_language() -> Small:
+    from gatelab.tasks.language.config import LanguageConfig
+    from gatelab.tasks.language.task import Language
+
+    rng = generator(0, "language")
+    verbs, nouns = ["sees", "hears", "finds", "likes"], ["cat", "dog", "bird", "fox"]
+    lines = [f"the {nouns[a]} {verbs[b]} the {nouns[c]}." for a, b, c in rng.integers(0, 4, (150, 3)).tolist()]
+    text, config = "\n".join(lines), LanguageConfig(documents="files", window=16)
+    return Small(lambda: Language.open([text], config), [""], [text[:200]], [], [text], exports=True)
 
 
 def _small_music() -> Small:
@@ -117,7 +130,7 @@ def _small_text_classification() -> Small:
     given, new = pd.DataFrame({"text": texts, "label": labels}), ["a fine film", "", "unheard of"]
     config = TextConfig(embedding=8, word_dropout=0.1, embedding_dropout=0.1)
     alone = given.assign(label="good")
-    return Small(lambda: TextClassification.open(given, config), alone, new, [1, 2], given.head(30))
+    return Small(lambda: TextClassification.open(given, config), alone, new, [1, 2], given.head(30), exports=True)
 
 
 def _small_sequence_classification() -> Small:

@@ -116,3 +116,9 @@ class TextClassification(Classification):
         if future is not None:
             raise InputError("nothing is known ahead of a text", got=future, fix="leave --future out")
         return predict_texts(self, model, source)
+
+    def export(self, model: Any) -> Any:
+        """The model as an ONNX graph from numbers of tokens to probabilities."""
+        from gatelab.tasks.text_classification.onnx import export  # needs the extra
+
+        return export(self, model)

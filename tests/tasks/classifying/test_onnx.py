@@ -1,0 +1,45 @@
+"""Every pooling, in one direction and two, as a graph that computes alike."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from gatelab.core.config import ModelConfig
+from gatelab.core.errors import InputError
+from gatelab.tasks.classifying.labels import Labels
+from gatelab.tasks.classifying.model import Classifier
+from gatelab.tasks.classifying.onnx import Steps, export
+
+pytest.importorskip("onnxruntime")
+LABELS = Labels(("a", "b", "c"), (3, 2, 1))
+STEPS = Steps(np.float32, (2,), "values", lambda graph, value: value, lambda rng, shape: rng.normal(size=shape))
+
+
+def classifier(pooling, **model):
+    torch.manual_seed(0)
+    found = Classifier(ModelConfig(hidden_size=5, **model), nn.Identity(), 2, pooling, np.log(LABELS.shares))
+    found.temperature.fill_(1.7)
+    return found
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize(("pooling", "cell"), [("last", "lstm"), ("mean", "gru"), ("max", "rnn"), ("attention", "gru")])
+def test_a_graph_computes_alike(pooling, cell, bidirectional):
+    exported = export(
+        "toy", classifier(pooling, cell=cell, bidirectional=bidirectional, num_layers=2), LABELS, STEPS, {}
+    )
+    assert exported.difference() <= exported.tolerance <= 1e-4
+
+
+def test_a_wrong_temperature_would_be_seen():
+    model = classifier("max")
+    exported = export("toy", model, LABELS, STEPS, {})
+    model.temperature.fill_(1.0)
+    other = export("toy", model, LABELS, STEPS, {})
+    assert type(other)(exported.model, other.samples, other.network).difference() > 1e-3
+
+
+def test_residual_connections_are_refused():
+    with pytest.raises(InputError, match="cannot be exported"):
+        export("toy", classifier("max", residual=True, num_layers=2), LABELS, STEPS, {})
