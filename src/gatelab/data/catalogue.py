@@ -30,6 +30,8 @@ class File:
     """Where it is downloaded from, pinned to a commit; None where it cannot be."""
     roles: Mapping[str, Any] = field(default_factory=dict)
     """For a table: what its columns are, by the names of ``gatelab.data.Roles``."""
+    sequences: Mapping[str, Any] = field(default_factory=dict)
+    """For a table of labelled sequences: how they lie in it, by the names of ``gatelab.data.sequences.Layout``."""
     encoding: str = "utf-8"
     """For a text, or an archive of texts: how it is written."""
 

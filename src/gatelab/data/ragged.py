@@ -75,11 +75,15 @@ class Ragged(Sequence[Array]):
         starts, lengths = self.starts[which], self.lengths[which]
         if np.ndim(starts) == 0:
             return self.values[starts : starts + lengths]
-        return Ragged(self.values, starts, lengths, self._file)
+        return self.regrouped(starts, lengths)
 
     def __iter__(self) -> Iterator[Array]:
         for start, length in zip(self.starts.tolist(), self.lengths.tolist(), strict=True):
             yield self.values[start : start + length]
+
+    def regrouped(self, starts: Array, lengths: Array) -> Ragged:
+        """Other sequences of the same rows: where each starts, and how long it is, ``(S,)`` twice."""
+        return Ragged(self.values, starts, lengths, self._file)
 
     @property
     def spooled(self) -> bool:

@@ -100,15 +100,23 @@ def with_hints(source: object, roles: Roles) -> Roles:
 
 
 def own_test(source: object) -> str | None:
-    """The test part of a data set that has a file of its own for it, as ``"name/file"``; None for anything else.
+    """The test part of data that have a file of their own for it; None for anything else.
 
-    >>> own_test("traffic_pems"), own_test("co2_weekly")
-    ('traffic_pems/test.csv', None)
+    That of a data set as ``"name/file"``; beside ``…_TRAIN.ts``, as the UCR and UEA archives call their files, it is
+    ``…_TEST.ts``.
+
+    >>> own_test("traffic_pems"), own_test("co2_weekly"), own_test("tsc_aeon/GunPoint_TRAIN.ts")
+    ('traffic_pems/test.csv', None, 'tsc_aeon/GunPoint_TEST.ts')
     """
-    found = named(source) if isinstance(source, (str, os.PathLike)) else None
-    if found is None or found[0].test is None or found[1].name != found[0].main:
+    if not isinstance(source, (str, os.PathLike)):
         return None
-    return f"{found[0].name}/{found[0].test}"
+    found, beside = named(source), os.fspath(source).replace("_TRAIN.ts", "_TEST.ts")
+    if found is not None and found[0].test is not None and found[1].name == found[0].main:
+        return f"{found[0].name}/{found[0].test}"
+    if beside == os.fspath(source):
+        return None
+    known = found is not None and any(beside == f"{found[0].name}/{file.name}" for file in found[0].files)
+    return beside if known or Path(beside).expanduser().is_file() else None
 
 
 def locate(name: str) -> Path:

@@ -99,6 +99,8 @@ def _any_number(cells: pa.Array, decimal: str) -> bool:
 
 def _number_codes(codes: tuple[str, ...]) -> Array:
     """The codes that are numbers: ``-200`` also stands for a cell written ``-200.0``."""
+    if not codes:
+        return np.empty(0)
     return pd.to_numeric(pd.Series(codes, dtype=object), errors="coerce").dropna().to_numpy(float)
 
 

@@ -1,0 +1,1 @@
+"""Sequence classification: which of K classes a numeric sequence is of."""
