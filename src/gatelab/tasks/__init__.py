@@ -6,6 +6,7 @@ TASKS = Registry(
     "task",
     {
         "forecasting": "gatelab.tasks.forecasting.task:Forecasting",
+        "language": "gatelab.tasks.language.task:Language",
         "music": "gatelab.tasks.music.task:Music",
         "problem": "gatelab.tasks.problems.task:Problem",
         "sequence-classification": "gatelab.tasks.sequence_classification.task:SequenceClassification",
