@@ -92,7 +92,8 @@ def compare(
         tune: Optuna trials for each cell; 0: each chooses from the same few learning rates.
         out: folder of the study; none: ``runs/compare-…``.
         parameters: numbers that each cell may learn; none: as the budget has it.
-        model: what all cells have in common (layers, dropout); its cell and hidden size are not looked at.
+        model: what all cells have in common (layers, dropout); its cell and hidden size are not looked at. None: what
+            suits the task.
         config: the task's configuration; or give its settings as ``options``, such as ``target="y"``.
         device: where to train, such as ``"cuda"``.
         backend: joblib backend, ``"loky"`` for processes on this machine.
@@ -113,7 +114,7 @@ def compare(
     find_device(device, "float32")
     folder = writable_folder(out or default_folder(task, data))
     opened = task if isinstance(task, Task) else open_task(task, data, config, options)
-    plan = Plan(chosen, plan_seeds, plan_budget, model or ModelConfig(), parameters, tune, device, command)
+    plan = Plan(chosen, plan_seeds, plan_budget, model or opened.model_defaults(), parameters, tune, device, command)
     progress = Progress(quiet=quiet)
     with Runner(folder, jobs=jobs, backend=backend, retry=retry, progress=progress) as runner:
         outcome = conduct(Comparing(opened, plan), runner)
