@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tyro.conf import Positional
 
 from gatelab.cli.console import out, say_json
-from gatelab.cli.parsing import Group, parse_groups
+from gatelab.cli.parsing import Group, given, parse_groups
 from gatelab.cli.tasks import remember_source, take_task, task_group
-from gatelab.core.config import LayerExtras, ModelConfig
+from gatelab.core.config import LayerExtras
 from gatelab.core.errors import RunError
+from gatelab.tasks import TASKS
 
 _TEXT = "Compares cells at equal budgets, with several seeds, beside simple baselines, and keeps the best model."
 _EXAMPLES = (
@@ -44,10 +45,12 @@ class Options:
     """Folder of the study; none: runs/compare-TASK-DATA. What is in it already is not run again."""
     retry: bool = False
     """Run trials once more that failed or hung before."""
-    layers: int = 1
-    """Layers of every cell."""
-    dropout: float = 0.0
-    """Dropout between layers and before the head."""
+    layers: int | None = None
+    """Layers of every cell; none: as suits the task, mostly 1."""
+    dropout: float | None = None
+    """Dropout between layers and before the head; none: as suits the task."""
+    bidirectional: bool | None = None
+    """Whether every cell also reads backwards; none: as suits the task."""
     device: str = "cpu"
     """Where to train: cpu, cuda or cuda:N."""
     json: bool = False
@@ -69,14 +72,17 @@ def main(argv: Sequence[str]) -> int:
     options, (config, extras) = parse_groups(
         Options, groups, words, command=f"compare {task}", description=_TEXT, examples=_EXAMPLES
     )
-    return _compare(task, options, config, extras, shlex.join(["gatelab", "compare", *argv]))
+    beyond = {name: getattr(extras, name) for name in given(words, LayerExtras)}
+    return _compare(task, options, config, beyond, shlex.join(["gatelab", "compare", *argv]))
 
 
-def _compare(task: str, options: Options, config: Any, extras: LayerExtras, command: str) -> int:
+def _compare(task: str, options: Options, config: Any, extras: Mapping[str, Any], command: str) -> int:
     from gatelab.studies.compare import compare
 
-    common = ModelConfig(num_layers=options.layers, dropout=options.dropout, **vars(extras))
-    own = ("json", "layers", "dropout")
+    asked = {"num_layers": options.layers, "dropout": options.dropout, "bidirectional": options.bidirectional}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    common = replace(TASKS[task].model_defaults(), **asked, **extras)
+    own = ("json", "layers", "dropout", "bidirectional")
     values = {name: value for name, value in vars(options).items() if name not in own}
     comparison = compare(task, **values, model=common, config=config, quiet=False, command=command)
     if comparison.best is not None:

@@ -60,6 +60,8 @@ def main(argv: Sequence[str]) -> int:
         command=f"fit {task}", description=_TEXT, examples=examples,
     )  # fmt: skip
     asked = {name: getattr(training, name) for name in given(words, TrainingConfig)}
+    network = {name: getattr(model, name) for name in given(words, ModelConfig)}
+    model = dataclasses.replace(TASKS[task].model_defaults(), **network)
     opened = TASKS[task].open(options.data, config)
     if leads():
         note(*opened.notes)

@@ -20,7 +20,11 @@ from gatelab.tasks import TASKS
 
 SOURCE, SHOWN_METRICS = "source.json", 6
 
-MODEL = Group("model", ModelConfig)
+MODEL = Group(
+    "model",
+    ModelConfig,
+    "The recurrent network. What is not given here suits the task: text, say, is read in both directions.",
+)
 TRAINING = Group(
     "training",
     TrainingConfig,

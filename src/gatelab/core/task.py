@@ -153,6 +153,11 @@ class Task(ABC):
         """Settings that suit this task and the size of its data."""
         return TrainingConfig()
 
+    @classmethod
+    def model_defaults(cls) -> ModelConfig:
+        """A network that suits this kind of task, where nothing is said about it."""
+        return ModelConfig()
+
     @abstractmethod
     def build(self, model: ModelConfig) -> Any:
         """A freshly initialised ``torch.nn.Module``; draws from torch's global stream, which the caller seeds."""

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
-import shutil
 import tempfile
-import weakref
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from gatelab.core.config import ModelConfig, TrainingConfig, from_options
-from gatelab.core.errors import InputError, RunError
-from gatelab.core.files import writable_folder
+from gatelab.core.config import ModelConfig
+from gatelab.core.errors import InputError
+from gatelab.core.task import Task
+from gatelab.tasks.estimating import Estimator
 from gatelab.tasks.forecasting.backtest import backtest
 from gatelab.tasks.forecasting.config import ForecastingConfig
 from gatelab.tasks.forecasting.task import Forecasting
-from gatelab.tasks.loading import load, update_settings
-from gatelab.training import fit
-
-_BY_DATA = ("epochs", "batch_size")
-"""Training settings that depend on the size of the data where they are left None."""
 
 
-class Forecaster(BaseEstimator):
+class Forecaster(Estimator):
     """Forecasts the next steps of one or many series with an RNN, LSTM or GRU.
 
     A table is a ``DataFrame``, a path (CSV, Parquet) or the name of a data set; what is left ``None`` is chosen from
@@ -44,6 +36,8 @@ class Forecaster(BaseEstimator):
         notes_: what was decided about the data.
         folder_: the run folder; ``Forecaster.load`` opens it again.
     """
+
+    kind: ClassVar[type[Task]] = Forecasting
 
     def __init__(
         self,
@@ -112,21 +106,6 @@ class Forecaster(BaseEstimator):
         self.seed = seed
         self.folder = folder
 
-    def _settings(self, kind: type) -> dict[str, Any]:
-        """The parameters that are settings of ``kind``."""
-        names = {field.name for field in dataclasses.fields(kind)}
-        return {name: value for name, value in self.get_params().items() if name in names}
-
-    def _training(self) -> dict[str, Any]:
-        """Settings of the training; what was left open suits the data."""
-        settings = self._settings(TrainingConfig)
-        return {name: value for name, value in settings.items() if value is not None or name not in _BY_DATA}
-
-    def _task_config(self) -> ForecastingConfig:
-        elsewhere = {field.name for kind in (ModelConfig, TrainingConfig) for field in dataclasses.fields(kind)}
-        options = {n: v for n, v in self.get_params().items() if n not in elsewhere | {"seed", "folder"}}
-        return from_options(ForecastingConfig, options)
-
     # ---- scikit-learn's verbs -----------------------------------------------------------------------------------
 
     def fit(self, X: Any, y: Any = None) -> Forecaster:
@@ -137,25 +116,12 @@ class Forecaster(BaseEstimator):
             InputError: a parameter that cannot be.
             TrainingError: the loss stopped being finite.
         """
-        task, model = Forecasting.open(X, self._task_config()), ModelConfig(**self._settings(ModelConfig))
-        training = dataclasses.replace(task.training_defaults(), **self._training())
-        fitted = fit(task, model, training, seed=self.seed, folder=self._folder(self.folder))
-        self._adopt(task, fitted.model, fitted.history, fitted.folder, X)
-        self._run = (model, training)
+        self._train(X)
+        self._last = X
         return self
 
-    def _folder(self, wanted: str | Path | None) -> Path:
-        """The run folder that is wanted, or one that lives as long as the estimator."""
-        if wanted is not None:
-            return writable_folder(wanted)
-        folder = Path(tempfile.mkdtemp(prefix="gatelab-"))
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        return folder
-
-    def _adopt(self, task: Forecasting, model: Any, history: list[dict[str, Any]], folder: Path, source: Any) -> None:
-        self.task_, self._last = task, source
-        self.model_, self.history_, self.folder_ = model, history, folder
-        self.notes_ = list(task.notes)
+    def _adopt(self, task: Any, model: Any, history: Sequence[Mapping[str, Any]], folder: Path) -> None:
+        super()._adopt(task, model, history, folder)
         self.feature_names_in_ = [column.name for column in task.features.columns]
 
     def predict(self, X: Any = None, *, future: Any = None) -> pd.DataFrame:
@@ -166,7 +132,7 @@ class Forecaster(BaseEstimator):
             future: covariates known ahead for the steps to forecast, where ``X`` does not hold them.
         """
         check_is_fitted(self, "model_")
-        source = X if X is not None else getattr(self, "_last", None)
+        source = X if X is not None else getattr(self, "_last", None)  # a loaded forecaster has none
         if source is None:
             raise InputError("there is no table to forecast from", fix="give one: predict(table)")
         return self.task_.predict(self.model_, source, future=future)
@@ -198,13 +164,8 @@ class Forecaster(BaseEstimator):
             learning_rate: step size; a tenth of the first training's by default.
             folder: run folder of the updated model; a temporary one by default.
         """
-        check_is_fitted(self, "model_")
-        model, before = self._run
-        task = self.task_.reopen(X, "update")
-        training = update_settings(before, epochs, learning_rate)
-        weights = self.model_.state_dict()
-        fitted = fit(task, model, training, seed=self.seed, folder=self._folder(folder), initial=weights)
-        self._adopt(task, fitted.model, fitted.history, fitted.folder, X)
+        self._update(X, epochs, learning_rate, folder)
+        self._last = X
         return self
 
     def backtest(self, X: Any, *, folds: int = 4) -> pd.DataFrame:
@@ -214,24 +175,3 @@ class Forecaster(BaseEstimator):
             return backtest(
                 X, self._task_config(), model, self._training(), folds=folds, folder=Path(folder), seed=self.seed
             )
-
-    @classmethod
-    def load(cls, folder: str | Path) -> Forecaster:
-        """A fitted forecaster from a run folder, such as ``gatelab compare`` leaves under ``best``.
-
-        Raises:
-            RunError: the folder is incomplete, altered, of a newer version, or of another task.
-        """
-        loaded = load(folder)
-        if not isinstance(loaded.task, Forecasting):
-            raise RunError(f"the model in {folder} is for {loaded.task.name}", expected="a model for forecasting")
-        names = set(inspect.signature(cls.__init__).parameters)
-        config = loaded.task.config
-        flat = {f.name: getattr(part, f.name)
-                for part in (config, config.roles, loaded.run.model, loaded.run.training)
-                for f in dataclasses.fields(part)}  # fmt: skip
-        forecaster = cls(**{name: value for name, value in flat.items() if name in names}, seed=loaded.run.seed)
-        run = loaded.run
-        forecaster._adopt(loaded.task, loaded.model, run.history(), Path(folder), None)
-        forecaster._run = (run.model, run.training)
-        return forecaster

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
 
+from gatelab.core.config import ModelConfig, TrainingConfig
 from gatelab.core.errors import InputError
 from gatelab.core.task import Part
 from gatelab.data.labelled_texts import read_texts
@@ -52,6 +54,17 @@ class TextClassification(Classification):
             task.learned["embedding"] = task._vectors.vectors.shape[1]
             task.notes.append(f"vectors: {len(task._vectors.which):,} of {len(words):,} words are in {config.vectors}")
         return task
+
+    @classmethod
+    def model_defaults(cls) -> ModelConfig:
+        """Both directions, and half of what is pooled left out at a time."""
+        return ModelConfig(hidden_size=64, bidirectional=True, dropout=0.5)
+
+    def training_defaults(self) -> TrainingConfig:
+        """Few passes in small steps: the words of some thousand texts are soon learned by heart."""
+        defaults = super().training_defaults()
+        epochs = max(defaults.epochs // 3, 10)
+        return replace(defaults, epochs=epochs, learning_rate=1e-3, patience=4)
 
     # ---- what Classification asks for ---------------------------------------------------------------------------
 
