@@ -8,6 +8,7 @@ results/studies.py, which keeps their records.
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from gatelab.studies.items import Carried
 from gatelab.studies.statistics import estimate
 from gatelab.studies.trials import Record, Store, read_records, write_records
 from gatelab.studies.verdict import called, verdict
+from gatelab.tasks import TASKS
 from studies import chapters, shortened
 
 HERE = Path(__file__).parent
@@ -55,7 +57,10 @@ def measure(name: str, protocol: Mapping[str, Any], folder: Path, seeds: int, jo
     if ledger.exists():
         Store(folder).adopt(read_records(ledger))
     options = {key: tuple(value) if isinstance(value, list) else value for key, value in protocol["options"].items()}
-    comparison = compare("forecasting", protocol["data"], seeds=seeds, jobs=jobs, out=folder, quiet=False, **options)
+    task, budget = protocol.get("task", "forecasting"), protocol.get("budget", "standard")
+    comparison = compare(
+        task, protocol["data"], seeds=seeds, jobs=jobs, out=folder, quiet=False, budget=budget, **options
+    )
     write_records(ledger, (slim(record) for record in sorted(comparison.records.values(), key=order)))
     if lead := comparison.results["carried"]:  # needs the errors of every item, which the records do not keep
         write_json(CARRIED, {**(read_json(CARRIED) if CARRIED.exists() else {}), name: lead})
@@ -96,14 +101,16 @@ def page(protocols: Mapping[str, Mapping[str, Any]]) -> str:
 
 def chapter(name: str, protocol: Mapping[str, Any], records: Sequence[Record]) -> str:
     """One protocol: what was done, the table, the verdict."""
-    metrics = protocol["metrics"]
+    metrics, kind = protocol["metrics"], TASKS[protocol.get("task", "forecasting")]
+    known = {metric.name: metric for metric in getattr(kind, "metrics", ())}  # forecasting: depends on the data
+    first = known.get(metrics[0], Metric(metrics[0]))
     done = [record for record in records if record.ok]
     cells = {label: [r for r in done if r.kind == "train" and r.label == label] for label in ("rnn", "lstm", "gru")}
     rows = [
         (score(trained, metrics[0])[0], cell_row(cell, trained, metrics)) for cell, trained in cells.items() if trained
     ]
     rows += [(r.metric("test", metrics[0]), baseline_row(r, metrics)) for r in done if r.kind == "baseline"]
-    rows.sort(key=lambda row: row[0])
+    rows.sort(key=lambda row: row[0] if first.goal == "min" else -row[0])
     rows += [(0.0, [entry["name"], *(f"{entry[m]}" if m in entry else "" for m in metrics), "", "", ""])
              for entry in protocol.get("published", ())]  # fmt: skip
     columns = ["", *metrics, "seconds", "parameters", "learning rate"]
@@ -113,7 +120,7 @@ def chapter(name: str, protocol: Mapping[str, Any], records: Sequence[Record]) -
     marks = {r.label: r.metric("test", metrics[0]) for r in done if r.kind == "baseline"}
     failed = [f"{r.label}, seed {r.seed}" for r in records if not r.ok and r.kind != "tune"]
     lead = read_json(CARRIED).get(name) if CARRIED.exists() else None
-    said = verdict(Metric(metrics[0]), scores, marks, failed, lead and Carried(**lead))
+    said = verdict(first, scores, marks, failed, lead and Carried(**lead))
     versions = ", ".join(f"{key} {value}" for key, value in sorted(records[0].versions.items()))
     return (
         f"## {protocol['title']}\n\n`{name}`: {protocol['protocol']}\n\n" + "\n".join(lines) + f"\n\n{said}\n\n"
@@ -143,7 +150,7 @@ def baseline_row(record: Record, metrics: Sequence[str]) -> list[str]:
     """A baseline."""
     return [
         record.label,
-        *(f"{record.metric('test', metric):.4g}" for metric in metrics),
+        *("" if math.isnan(value := record.metric("test", metric)) else f"{value:.4g}" for metric in metrics),
         f"{record.seconds:.1f}",
         "",
         "",

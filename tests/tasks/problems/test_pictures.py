@@ -9,9 +9,10 @@ from sklearn.datasets import load_digits
 
 from gatelab.core.errors import DataError
 from gatelab.core.random import generator
+from gatelab.data.sequence_arrays import read_idx
 from gatelab.tasks.problems.config import ProblemConfig
 from gatelab.tasks.problems.definition import define
-from gatelab.tasks.problems.pictures import SHARES, read_idx
+from gatelab.tasks.problems.pictures import SHARES
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -13,9 +11,9 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from gatelab.core.config import TrainingConfig
-from gatelab.core.errors import DataError
 from gatelab.core.random import generator, integer_seed
 from gatelab.core.task import Part
+from gatelab.data.sequence_arrays import read_idx
 from gatelab.data.sources import locate_file
 from gatelab.tasks.problems import baselines
 from gatelab.tasks.problems.answers import Classes
@@ -124,22 +122,3 @@ def _parts(digits: Array) -> dict[Part, Array]:
     share = SHARES["validation"] / (1 - SHARES["test"])
     train, validation = train_test_split(rest, test_size=share, stratify=digits[rest], random_state=seed)
     return {"train": train, "validation": validation, "test": test}
-
-
-def read_idx(path: Path) -> Array:
-    """A gzipped IDX file of bytes, in the layout of LeCun et al.'s MNIST page: magic number, sizes, values.
-
-    Raises:
-        DataError: it is something else, or is cut short.
-    """
-    fix = f"delete {path} so that it is downloaded again"
-    try:
-        content = gzip.decompress(path.read_bytes())
-    except (OSError, EOFError) as error:
-        raise DataError(f"{path} is not a gzipped file", got=error, fix=fix) from error
-    dimensions = content[3] if content[:3] == b"\0\0\x08" and len(content) > 3 else 0
-    begins = 4 + 4 * dimensions
-    shape = np.frombuffer(content[4:begins].ljust(4 * dimensions, b"\0"), ">u4").astype(int)
-    if dimensions == 0 or len(content) != begins + shape.prod():
-        raise DataError(f"{path} is not an IDX file of bytes", expected="as many bytes as its sizes say", fix=fix)
-    return np.frombuffer(content, np.uint8, offset=begins).reshape(shape)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from gatelab.core.config import ModelConfig
 from gatelab.core.errors import DataError, InputError
 from gatelab.core.task import Evaluation, Part
 from gatelab.data.ragged import Ragged
@@ -39,6 +40,11 @@ class SequenceClassification(Classification):
         self.scaling = Scaling.restore(learned["scaling"])
         self.channels: tuple[str, ...] = tuple(learned["channels"])
         self.sequences: dict[Part, Sequences] = {}
+
+    @classmethod
+    def model_defaults(cls) -> ModelConfig:
+        """Both directions, and a third of what is pooled left out at a time."""
+        return ModelConfig(bidirectional=True, dropout=0.3)
 
     # ---- what Classification asks for ---------------------------------------------------------------------------
 
