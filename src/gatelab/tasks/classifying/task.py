@@ -20,13 +20,13 @@ from torch.nn import functional
 
 from gatelab.core.config import ModelConfig, TrainingConfig
 from gatelab.core.errors import DataError
-from gatelab.core.task import Evaluation, Loss, Part, Task
+from gatelab.core.task import Evaluation, Loss, Metric, Part, Task
 from gatelab.data.ragged import Ragged
 from gatelab.data.sources import own_test
 from gatelab.tasks.bucketing import batches_of, groups_of
 from gatelab.tasks.classifying import baselines, figures, scores
 from gatelab.tasks.classifying.batches import ClassBatch, Examples
-from gatelab.tasks.classifying.calibration import fit_temperature
+from gatelab.tasks.classifying.calibration import fit_temperature, log_loss
 from gatelab.tasks.classifying.config import ClassificationConfig
 from gatelab.tasks.classifying.contributions import contributions, strongest
 from gatelab.tasks.classifying.labels import PARTS, Labels, divide
@@ -35,6 +35,7 @@ from gatelab.tasks.classifying.model import Classifier, evaluating
 Array = np.ndarray
 Answers = Callable[[Part], Array]
 """A baseline: for the items of a part, in order, log-probabilities ``(N, K)`` or the class ``(N,)`` of each."""
+CALIBRATED = "validation_log_loss"
 _UPDATES = 3_000
 _MATTERED = 6  # steps that are named
 _EXPLAINED_STEPS = 5_000  # of a sequence whose contributions a report has room for: they cost many passes
@@ -70,6 +71,7 @@ class Classification(Task):
     Config: ClassVar[type] = ClassificationConfig
     config: ClassificationConfig
     metrics = scores.METRICS
+    criterion = Metric(CALIBRATED, unit="nats", text="validation log loss at the best temperature")
 
     def __init__(self, config: Any, labels: Labels, learned: Mapping[str, Any], notes: Sequence[str], data: str):
         self.config, self.labels, self.learned = config, labels, dict(learned)
@@ -233,12 +235,16 @@ class Classification(Task):
         return Loss((losses * counted.to(losses.dtype)).sum() / total, total)
 
     def validate(self, model: Any) -> Mapping[str, float]:
-        """Accuracy on the validation part."""
-        if "validation" not in self.parts:
-            return {}
+        """Accuracy on the validation part, and the log loss that it would have if the training ended here.
+
+        Networks grow too sure of themselves long before they stop growing better, so that the plain loss rises while
+        accuracy still does too (Guo et al. 2017, sec. 3); the temperature takes that out.
+        """
         examples = self.parts["validation"]
-        right = self.log_probabilities(model, examples.x).argmax(axis=1) == examples.y  # (N,)
-        return {"validation_accuracy": float(right.mean())}
+        logits = self.log_probabilities(model, examples.x)  # (N, K)
+        right = logits.argmax(axis=1) == examples.y  # (N,)
+        loss = log_loss(logits / fit_temperature(logits, examples.y), examples.y)
+        return {"validation_accuracy": float(right.mean()), CALIBRATED: loss}
 
     def calibrate(self, model: Any) -> None:
         """One temperature for all logits, fitted on the validation part (Guo et al. 2017)."""

@@ -28,7 +28,7 @@ class TextConfig(ClassificationConfig):
     """Make no difference between upper and lower case."""
     vocabulary: int | None = None
     """Most tokens that are known, the most frequent ones; none: all, and 4,000 subwords."""
-    min_count: int = 1
+    min_count: int = 2
     """Tokens that occur less often in the training part are unknown."""
     embedding: int = 128
     """Numbers that stand for a token (I); with --vectors as many as the file has."""

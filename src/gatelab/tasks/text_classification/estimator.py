@@ -51,7 +51,7 @@ class TextClassifier(ClassifyingEstimator):
         tokens: str = "words",
         lower: bool = True,
         vocabulary: int | None = None,
-        min_count: int = 1,
+        min_count: int = 2,
         embedding: int = TextConfig.embedding,
         vectors: str | None = None,
         pooling: str = TextConfig.pooling,
