@@ -22,7 +22,7 @@ class SequenceConfig(ClassificationConfig):
         metadata={"title": "column", "text": "How sequences lie in a table; what is not said is found, and noted."},
     )
     """How sequences lie in a table."""
-    pooling: Pooling = "mean"
+    pooling: Pooling = "max"
     """From all steps to one vector: last (the end to which each direction reads), mean, max or attention."""
     scale: Literal["channel", "sequence"] = "channel"
     """What is made mean 0 and deviation 1: each channel over the training part, or each channel of each sequence by
