@@ -103,6 +103,7 @@ def test_defaults_are_kept():
         "batch_norm": False,
         "input_dropout": 0.0,
         "recurrent_dropout": 0.0,
+        "weight_drop": 0.0,
         "zoneout": 0.0,
         "peephole": False,
         "coupled": False,

@@ -12,7 +12,7 @@ from gatelab.nn.extras import EXTRAS
 from gatelab.nn.layers import LAYERS
 
 T, B, INPUT, H, P = 5, 3, 3, 4, 2
-RATES = {"input_dropout": 0.3, "recurrent_dropout": 0.4, "zoneout": 0.35}
+RATES = {"input_dropout": 0.3, "recurrent_dropout": 0.4, "weight_drop": 0.45, "zoneout": 0.35}
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ from gatelab.nn.layers import LAYERS
 T, INPUT, H, P = 5, 3, 4, 2
 LENGTHS = (2, T, 4)
 B = len(LENGTHS)
-RATES = {"input_dropout": 0.3, "recurrent_dropout": 0.4, "zoneout": 0.35}
+RATES = {"input_dropout": 0.3, "recurrent_dropout": 0.4, "weight_drop": 0.45, "zoneout": 0.35}
 
 
 @pytest.fixture(autouse=True)
@@ -123,6 +123,8 @@ def expected(layer, sequences, noises, lengths):
             for row in range(first, first + directions):
                 weights = open_loop.weights_of(layer, names[row])._asdict()
                 p = {key: value.detach().numpy() for key, value in weights.items() if isinstance(value, torch.Tensor)}
+                if noises[row].weight is not None:
+                    p["weight_hh"] = p["weight_hh"] * noises[row].weight.numpy()
                 state = initial_of(layer, row)
                 masks = masks_of(noises[row], order, ranked, b, state)
                 output, state = written_out.scan(layer.cell, p, below, state, masks, names[row].endswith("_reverse"))
@@ -239,6 +241,19 @@ def test_dropout_masks_are_one_a_sequence_scaled_and_of_the_right_rate():
         deviation = np.sqrt(p * (1 - p) / mask.numel())
         assert abs((mask == 0).double().mean() - p) < 4 * deviation
     assert noise_of(layer.eval()) == Noise()
+
+
+def test_a_mask_of_the_weights_is_one_a_pass_and_goes_where_gradients_go():
+    layer = gnn.GRU(INPUT, 30, weight_drop=0.4)
+    (output, _), (noise,) = recorded(layer, lambda: layer(torch.randn(T, B, INPUT)))
+    torch.testing.assert_close(noise.weight.unique(), torch.tensor([0.0, 1 / 0.6]))
+    assert abs((noise.weight == 0).double().mean() - 0.4) < 4 * np.sqrt(0.24 / noise.weight.numel())
+    output.sum().backward()
+    assert (layer.weight_hh_l0.grad[noise.weight == 0] == 0).all()
+    assert (layer.weight_hh_l0.grad[noise.weight > 0] != 0).double().mean() > 0.99
+    before = layer.weight_hh_l0.clone()
+    layer.eval()(torch.randn(T, B, INPUT))
+    assert torch.equal(layer.weight_hh_l0, before)
 
 
 def test_zoneout_draws_anew_for_every_unit_and_step_each_state_at_its_own_rate():

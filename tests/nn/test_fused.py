@@ -25,7 +25,7 @@ from gatelab.nn.layers import LAYERS
 T, INPUT, H = 6, 3, 5
 LENGTHS = (T, 4, 4, 1)
 B = len(LENGTHS)
-RATES = {"input_dropout": 0.3, "recurrent_dropout": 0.4, "zoneout": 0.35}
+RATES = {"input_dropout": 0.3, "recurrent_dropout": 0.4, "weight_drop": 0.45, "zoneout": 0.35}
 ALL = {**RATES, "layer_norm": True}
 CELL = pytest.mark.parametrize("cell", fused.CELLS)
 

@@ -29,6 +29,8 @@ class LayerExtras:
     """Dropout on each layer's input with one mask for all steps (Gal & Ghahramani 2016), in [0, 1)."""
     recurrent_dropout: float = 0.0
     """Dropout on the hidden state where the weights read it, with one mask for all steps, in [0, 1)."""
+    weight_drop: float = 0.0
+    """Dropout on the recurrent weights themselves, one mask for all steps (Merity et al. 2018), in [0, 1)."""
     zoneout: float = 0.0
     """Probability that a unit keeps its old value in a step (Krueger et al. 2017), in [0, 1)."""
     peephole: bool = False
@@ -37,7 +39,7 @@ class LayerExtras:
     """Learn the state that a sequence begins from; no: zeros."""
 
     def __post_init__(self) -> None:
-        for name in ("input_dropout", "recurrent_dropout", "zoneout"):
+        for name in ("input_dropout", "recurrent_dropout", "weight_drop", "zoneout"):
             require(0.0 <= getattr(self, name) < 1.0, name, "at least 0 and below 1", getattr(self, name))
         both = self.layer_norm and self.batch_norm
         require(not both, "batch_norm", "one of --layer-norm and --batch-norm", self.batch_norm)

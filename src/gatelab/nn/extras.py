@@ -167,6 +167,22 @@ class _RecurrentDropout(_Rate):
         return h if mask is None else h * mask[: len(h)]
 
 
+class _WeightDrop(_Rate):
+    """One mask for all sequences and steps on weight_hh itself, scaled by 1/(1−p): DropConnect (Wan et al. 2013).
+
+    Merity et al. 2018 (arXiv:1708.02182), section 2, for recurrent weights.
+    """
+
+    name = "weight_drop"
+
+    def noise(self, layer: Recurrent, w: Weights, rows: Tensor, state: State) -> Mapping[str, Any]:
+        ones = torch.ones_like(w.weight_hh, requires_grad=False)  # (G·H, P or H)
+        return {"weight": dropout(ones, layer.weight_drop)} if layer.training else {}
+
+    def weights(self, noise: Noise, w: Weights) -> Weights:
+        return w if noise.weight is None else w._replace(weight_hh=w.weight_hh * noise.weight)
+
+
 class _Zoneout(Extra):
     """Units that keep their old value for a step, each with probability p (Krueger et al. 2017, arXiv:1606.01305).
 
@@ -261,6 +277,7 @@ EXTRAS: Mapping[str, Extra] = {
         _BatchNorm(),
         _InputDropout(),
         _RecurrentDropout(),
+        _WeightDrop(),
         _Zoneout(),
         _Peephole(),
         _LearnedInitialState(),
@@ -276,6 +293,7 @@ class Options(TypedDict, total=False):
     batch_norm: bool
     input_dropout: float
     recurrent_dropout: float
+    weight_drop: float
     zoneout: float | tuple[float, float]
     peephole: bool
     learn_initial_state: bool

@@ -39,7 +39,7 @@ _SMALL, _MANY = 48, 64  # units and items, below both of which oneDNN trains an 
 _FEW = 4  # items, up to which the kernels run an LSTM faster than oneDNN
 _FILLED, _PADDED = 16, 64  # units that fill its vectors, and units from which others do not matter much
 # Extras that have no part in a single step in evaluation, and all that the kernels compute.
-_OUTSIDE = {"input_dropout", "recurrent_dropout", "learn_initial_state"}
+_OUTSIDE = {"input_dropout", "recurrent_dropout", "weight_drop", "learn_initial_state"}
 _KNOWN = _OUTSIDE | {"layer_norm", "zoneout", "peephole"}
 
 

@@ -46,6 +46,7 @@ class Noise(NamedTuple):
     recurrent: Tensor | None = None  # (B, P or H) what the hidden state is multiplied by where weight_hh reads it
     zoneout_h: Tensor | float = 0.0  # (N, P or H) bool, True where the old h stays; or the share of it that does
     zoneout_c: Tensor | float = 0.0  # (N, H) likewise for c
+    weight: Tensor | None = None  # (G·H, P or H) what weight_hh is multiplied by
 
 
 class Moment(NamedTuple):
@@ -123,6 +124,10 @@ class Extra:
     def noise(self, layer: Recurrent, w: Weights, rows: Tensor, state: State) -> Mapping[str, Any]:
         """Fields of ``Noise`` for a scan over ``rows (N, I)`` from ``state``; called before the scan."""
         return {}
+
+    def weights(self, noise: Noise, w: Weights) -> Weights:
+        """The parameters that the scan works with."""
+        return w
 
     def finish(self, layer: Recurrent, w: Weights) -> None:
         """Called after the scan."""

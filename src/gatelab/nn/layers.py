@@ -52,6 +52,7 @@ class Recurrent(nn.RNNBase):
             layer_norm: normalise every product with the weights, gate by gate, and the LSTM's cell.
             batch_norm: the same over the batch, with statistics of each step's own.
             input_dropout, recurrent_dropout: probability; one mask for all steps on what weight_ih or weight_hh reads.
+            weight_drop: probability; one mask for all steps on weight_hh itself.
             zoneout: probability that a unit keeps its old value in a step; for the LSTM also a pair, for h and c.
             peephole: the LSTM's gates see its cell.
             learn_initial_state: the state to begin from is learned, ``initial_h (L·D, H)`` and ``initial_c``.
@@ -68,6 +69,7 @@ class Recurrent(nn.RNNBase):
     batch_norm: bool
     input_dropout: float
     recurrent_dropout: float
+    weight_drop: float
     zoneout: float | tuple[float, float]
     peephole: bool
     learn_initial_state: bool

@@ -253,6 +253,8 @@ def _one(
     """The stacked layer and direction ``name``, its noise drawn before and its extras told after."""
     w = weights_of(layer, name)
     noise = extras.draw(layer, w, rows, state)
+    for extra in layer.extras:
+        w = extra.weights(noise, w)
     result = scan(layer, w, noise, rows, batch_sizes, state, name.endswith("_reverse"))
     for extra in layer.extras:
         extra.finish(layer, w)

@@ -59,7 +59,8 @@ _NODES = {
     "gru": _Node("GRU", "rzn", ("z", "r", "n"), {"linear_before_reset": 1}),
     "gru_reset_before": _Node("GRU", "rzn", ("z", "r", "n"), {"linear_before_reset": 0}),
 }
-_IN_NODES = ("peephole", "learn_initial_state", "input_dropout", "recurrent_dropout")  # the last two act in training
+_DROPOUTS = ("input_dropout", "recurrent_dropout", "weight_drop")  # which act in training
+_IN_NODES = ("peephole", "learn_initial_state", *_DROPOUTS)
 _IN_STEPS = ("layer_norm", "zoneout")
 _SHAPES = ((1, 1), (1, 2), (2, 5), (5, 23))  # (B, T) that every export is tried with
 
