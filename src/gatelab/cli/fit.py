@@ -89,5 +89,5 @@ def _fit(task: Task, model: ModelConfig, asked: Mapping[str, Any], options: Opti
         return 0
     say_scores(task, {model.cell: single.evaluation, **single.baselines})
     say("", single.verdict, "", f"model   {folder}", f"report  {report}")
-    say("", "what it says about the time after the data:", f"  gatelab predict {shlex.quote(str(folder))}")
+    say("", "to use it (on other data: name them after the folder):", f"  gatelab predict {shlex.quote(str(folder))}")
     return 0

@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
         "",
         f"model   {out}",
         "",
-        "what it says about the time after the data:",
+        "to use it (on other data: name them after the folder):",
         f"  gatelab predict {shlex.quote(str(out))}",
     )
     return 0

@@ -38,7 +38,7 @@ Answers = Callable[[Part], Array]
 CALIBRATED = "validation_log_loss"
 _UPDATES = 3_000
 _MATTERED = 6  # steps that are named
-_EXPLAINED_STEPS = 5_000  # of a sequence whose contributions a report has room for: they cost many passes
+_EXPLAINED_STEPS = 2_000
 _SCORED_STEPS = 1 << 15  # padded steps that are scored together
 
 
@@ -268,16 +268,20 @@ class Classification(Task):
         """How much each step moved the network towards the class asked about, in nats, ``(T_i,)`` of each sequence."""
         return [values.sum(axis=1) for values in contributions(model, x, classes, self.neutral(model))]
 
+    def brief_contributions(self, model: Any, x: Ragged, classes: Array) -> list[Array]:
+        """As ``contributions``, where nobody asked for it: zeros for sequences so long that it would take minutes."""
+        found = [np.zeros(length) for length in x.lengths]  # (T_i,) each
+        short = np.flatnonzero(x.lengths <= _EXPLAINED_STEPS)
+        for at, values in zip(short, self.contributions(model, x[short], classes[short]), strict=True):
+            found[at] = values
+        return found
+
     def evaluate(self, model: Any, part: Part) -> Evaluation:
         """All metrics over the items of a part, and which steps made the network so sure of its surest errors."""
         examples = self.parts[part]
         found = scores.score(examples.y, self.log_probabilities(model, examples.x))
         telling = scores.surest_errors(found)  # (E,)
-        values = [np.zeros(length) for length in examples.x.lengths[telling]]
-        short = np.flatnonzero(examples.x.lengths[telling] <= _EXPLAINED_STEPS)
-        said = found.arrays["said"][telling][short]
-        for at, of_steps in zip(short, self.contributions(model, examples.x[telling[short]], said), strict=True):
-            values[at] = of_steps
+        values = self.brief_contributions(model, examples.x[telling], found.arrays["said"][telling])
         arrays = {"telling": telling, "contributions": np.concatenate([np.empty(0), *values])}
         return replace(found, arrays={**found.arrays, **arrays})
 

@@ -58,9 +58,12 @@ def predict_texts(task: TextClassification, model: Any, source: Any) -> pd.DataF
 
 
 def reasons(task: TextClassification, model: Any, texts: Texts, classes: Array) -> list[str]:
-    """In words, what in each text moved the network towards the class asked about, or away from it."""
+    """In words, what in each text moved the network towards the class asked about, or away from it.
+
+    Nothing where a text is very long.
+    """
     x = task.encode(texts)
-    values = task.contributions(model, x, classes)
+    values = task.brief_contributions(model, x, classes)
     return [task.because(ids, found) for ids, found in zip(x, values, strict=True)]
 
 
