@@ -43,17 +43,15 @@ def read_numpy(path: Path, layout: Layout, labelled: bool) -> Read:
     """
     try:
         found: Any = np.load(path, mmap_mode="r", allow_pickle=False)
+        arrays = {"X": found} if isinstance(found, np.ndarray) else {name: found[name] for name in found}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(
             f"{path.name} cannot be read as NumPy's: it is damaged, or holds Python objects", got=error,
             fix="write numbers, and labels as text: numpy.savez(file, X=..., y=..., lengths=...)",
         ) from error  # fmt: skip
-    if isinstance(found, np.ndarray):
-        X, y, lengths = found, None, None
-    elif "X" in found:
-        X, y, lengths = found["X"], found.get("y"), found.get("lengths")
-    else:
-        raise DataError(f"{path.name} has no array X", expected="X, y, and perhaps lengths", got=", ".join(found))
+    if "X" not in arrays:
+        raise DataError(f"{path.name} has no array X", expected="X, y, and perhaps lengths", got=", ".join(arrays))
+    X, y, lengths = arrays["X"], arrays.get("y"), arrays.get("lengths")
     if X.ndim not in (2, 3):
         raise DataError(f"X in {path.name} are no sequences", expected="(S, T) or (S, T, C)", got=f"{X.shape}")
     if lengths is None:

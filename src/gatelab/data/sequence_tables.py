@@ -276,7 +276,7 @@ def _check_order(raw: RawTable, name: str, ids: Array | None, clock: dict[str, f
     """Refuses rows of a sequence whose time is before that of the row above it, or that have none."""
     found = numbers(raw, name)
     times = found.values  # (N,)
-    if found.wrong.any():
+    if np.isnan(times).all():
         stamps = pd.to_datetime(raw.frame[name], errors="coerce", format="ISO8601")
         times = np.where(stamps.isna(), np.nan, stamps.astype("int64").to_numpy() / 1e9)  # (N,)
     for row, time in enumerate(times.tolist()):

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data  # type: ignore[missing-module-attribute]
 
 from gatelab.core.task import Task
 from gatelab.data.ragged import Ragged
@@ -142,7 +142,7 @@ class SequenceClassifier(ClassifyingEstimator):
         return self.task_.encode(self._read(X))
 
     def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
+        tags = super().__sklearn_tags__()  # type: ignore[missing-attribute]
         tags.input_tags.allow_nan = self.gaps
         tags.input_tags.three_d_array = True
         return tags
