@@ -61,7 +61,8 @@ class ClassifyingEstimator(ClassifierMixin, Estimator):
 
     def predict(self, X: Any) -> Array:
         """The likeliest class of each item, ``(N,)``."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        likeliest = self.predict_proba(X).argmax(axis=1)  # (N,); first, for without a training there are no classes
+        return self.classes_[likeliest]
 
     def evaluate(self, X: Any = None, y: Any = None) -> dict[str, float]:
         """All metrics: on the test part, or on labelled items.
