@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "Forecaster": "gatelab.tasks.forecasting.estimator:Forecaster",
+    "LanguageModel": "gatelab.tasks.language.estimator:LanguageModel",
     "SequenceClassifier": "gatelab.tasks.sequence_classification.estimator:SequenceClassifier",
     "TextClassifier": "gatelab.tasks.text_classification.estimator:TextClassifier",
     "compare": "gatelab.studies.compare:compare",

@@ -299,5 +299,5 @@ def test_groups_stand_in_order_and_are_called_by_names(command, capsys):
 
 
 def test_the_table_of_commands_names_all_of_them():
-    tail = ["study", "suggest", "fit", "predict", "evaluate", "update", "bench", "export", "data"]
+    tail = ["study", "suggest", "fit", "predict", "generate", "evaluate", "update", "bench", "export", "data"]
     assert list(COMMANDS) == ["compare", *tail]

@@ -16,7 +16,7 @@ from tyro.conf import Positional
 
 from gatelab.cli.console import err, note, say, say_json
 from gatelab.cli.parsing import given, parse_groups
-from gatelab.cli.tasks import MODEL, TRAINING, remember_source, say_scores, take_task, task_group
+from gatelab.cli.tasks import MODEL, TRAINING, remember_source, say_next, say_scores, take_task, task_group
 from gatelab.core.config import ModelConfig, TrainingConfig
 from gatelab.core.files import finite
 from gatelab.core.processes import leads
@@ -89,5 +89,5 @@ def _fit(task: Task, model: ModelConfig, asked: Mapping[str, Any], options: Opti
         return 0
     say_scores(task, {model.cell: single.evaluation, **single.baselines})
     say("", single.verdict, "", f"model   {folder}", f"report  {report}")
-    say("", "to use it (on other data: name them after the folder):", f"  gatelab predict {shlex.quote(str(folder))}")
+    say_next(task.name, folder)
     return 0

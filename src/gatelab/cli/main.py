@@ -39,6 +39,7 @@ COMMANDS = {
     "suggest": Command("gatelab.cli.suggest", "how many hidden units suit your series, and what that rests on"),
     "fit": Command("gatelab.cli.fit", "train one model and score it beside simple baselines"),
     "predict": Command("gatelab.cli.predict", "what a trained model says about new data, such as the next steps"),
+    "generate": Command("gatelab.cli.generate", "let a language model write, and watch"),
     "evaluate": Command("gatelab.cli.evaluate", "score a trained model on other data, or train it again in a backtest"),
     "update": Command("gatelab.cli.update", "go on training a model with new rows"),
     "bench": Command(

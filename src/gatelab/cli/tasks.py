@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 import tempfile
@@ -121,6 +122,15 @@ def standard_input() -> Iterator[Path]:
             yield path
         except GatelabError as error:
             raise error.naming(str(path), path.name) from error
+
+
+def say_next(task: str, folder: Path) -> None:
+    """Prints the command with which the model in ``folder`` is used."""
+    if task == "language":
+        what, command = "to let it write:", "generate"
+    else:
+        what, command = "to use it (on other data: name them after the folder):", "predict"
+    say("", what, f"  gatelab {command} {shlex.quote(str(folder))}")
 
 
 def say_scores(task: Task, scored: Mapping[str, Evaluation]) -> None:

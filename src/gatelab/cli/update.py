@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from tyro.conf import Positional
 
 from gatelab.cli.console import err, note, say, say_json
 from gatelab.cli.parsing import parse_groups
-from gatelab.cli.tasks import remember_source, run_folder
+from gatelab.cli.tasks import remember_source, run_folder, say_next
 from gatelab.core.errors import InputError
 from gatelab.core.files import finite
 from gatelab.report.text import number
@@ -64,10 +63,8 @@ def main(argv: Sequence[str]) -> int:
     say(
         "",
         f"model   {out}",
-        "",
-        "to use it (on other data: name them after the folder):",
-        f"  gatelab predict {shlex.quote(str(out))}",
     )
+    say_next(results["task"], out)
     return 0
 
 
@@ -90,6 +87,7 @@ def _update(folder: Path, out: Path, options: Options) -> dict[str, Any]:
     metric = task.metrics[0]
     return {
         "folder": str(out),
+        "task": task.name,
         "metric": metric.name,
         "before": dict(before),
         "after": dict(after),
