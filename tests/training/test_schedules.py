@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatelab.core.config import TrainingConfig
+from gatelab.training.averaging import AveragedSGD
 from gatelab.training.schedules import PLATEAU_EPOCHS, halvings, learning_rate, make_optimizer
 
 
@@ -61,6 +62,7 @@ def test_plateau_and_constant_at_their_peak():
         ("adamw", torch.optim.AdamW),
         ("rmsprop", torch.optim.RMSprop),
         ("sgd", torch.optim.SGD),
+        ("asgd", AveragedSGD),
     ],
 )
 def test_optimizers_by_name(name, kind):

@@ -97,8 +97,9 @@ class TrainingConfig:
     """Stop after this many optimizer steps, keeping the best weights."""
     batch_size: int = 64
     """Sequences in one step (B)."""
-    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
-    """Optimizer by name; sgd has Nesterov momentum 0.9."""
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd", "asgd"] = "adam"
+    """Optimizer by name; sgd has Nesterov momentum 0.9. asgd has none, and averages its weights once the validation
+    loss stops falling (Merity et al. 2018): with --schedule constant, and a rate such as 10 for text."""
     learning_rate: float = 3e-3
     """Step size at the peak of the schedule."""
     weight_decay: float = 0.0

@@ -29,7 +29,7 @@ def epoch_seconds(learner: Learner, seed: int) -> float:
         if len(times) > _STEPS:
             break
     began = time.monotonic()
-    next(probe.validation_losses(), None)
+    next(probe.validation_losses(probe.model), None)
     validation = time.monotonic() - began
     step = min(times[1:], default=times[0])  # the first step also warms up
     return step * task.count("train", batch_size) + validation * task.count("validation", batch_size)

@@ -10,6 +10,7 @@ import torch
 
 from gatelab.core.config import TrainingConfig
 from gatelab.core.task import Batch, Loss, Task
+from gatelab.training.averaging import AveragedSGD, averaged
 from gatelab.training.devices import autocast
 from gatelab.training.distributed import ALONE, Group
 from gatelab.training.schedules import make_optimizer
@@ -28,12 +29,18 @@ class Learner:
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.optimizer = make_optimizer(self.parameters, training)
 
-    def forward(self, batch: Batch, state: Any) -> Loss:
-        """The loss of a batch, going on from the detached ``state``; of no sequences there is none."""
+    def forward(self, batch: Batch, state: Any, model: torch.nn.Module | None = None) -> Loss:
+        """The loss of a batch, going on from the detached ``state``; of no sequences there is none.
+
+        Args:
+            batch: the batch.
+            state: after the batch before.
+            model: another network than the one that learns.
+        """
         if batch.size == 0:
             return Loss(torch.zeros(()), 0)
         with autocast(self.device, self.training.precision):
-            return self.task.loss(self.model, batch, state)
+            return self.task.loss(self.model if model is None else model, batch, state)
 
     def backward(self, loss: Loss, share: float = 1.0) -> float:
         """Gradients of the loss; gives their Euclidean norm, all parameters taken as one vector.
@@ -49,24 +56,35 @@ class Learner:
         self._norm = torch.nn.utils.get_total_norm(gradients)
         return float(self._norm)
 
-    def update(self, rate: float) -> None:
-        """Scales the gradient down to ``clip_norm`` if it is longer (Pascanu et al. 2013), and takes a step."""
+    def update(self, rate: float, averaging: bool = False) -> None:
+        """Scales the gradient down to ``clip_norm`` if it is longer (Pascanu et al. 2013), and takes a step.
+
+        Args:
+            rate: size of the step.
+            averaging: whether an optimizer that averages weights does so by now.
+        """
         if self.training.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.training.clip_norm, self._norm)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        if isinstance(self.optimizer, AveragedSGD):
+            self.optimizer.averaging = averaging
         self.optimizer.step()
 
-    @torch.no_grad()
-    def validation_losses(self) -> Iterator[Loss]:
-        """Loss of this process's share of each validation batch, in order and with carried state.
+    def judged(self) -> torch.nn.Module:
+        """The network that is validated and kept: the model, or with asgd a copy with its averaged weights."""
+        return averaged(self.model, self.optimizer)
 
-        The model is left in evaluation mode.
+    @torch.no_grad()
+    def validation_losses(self, judged: torch.nn.Module) -> Iterator[Loss]:
+        """Loss of ``judged`` on this process's share of each validation batch, in order and with carried state.
+
+        It is left in evaluation mode.
         """
-        self.model.eval()
+        judged.eval()
         state = None
         for batch in self.task.batches("validation", self.training.batch_size):
-            loss = self.forward(self.group.share(batch).to(self.device), state if batch.carries else None)
+            loss = self.forward(self.group.share(batch).to(self.device), state if batch.carries else None, judged)
             state = loss.state
             yield loss
 

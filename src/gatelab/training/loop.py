@@ -27,6 +27,7 @@ from gatelab.core.errors import DataError, TrainingError
 from gatelab.core.random import generator, integer_seed
 from gatelab.core.task import Batch
 from gatelab.training import checkpoints, devices, tensors
+from gatelab.training.averaging import begins
 from gatelab.training.diagnosis import advice, diagnose
 from gatelab.training.estimate import epoch_seconds
 from gatelab.training.events import Checkpointed, EpochEnded, Event, Failed, Finished, Started, Stepped, Warned
@@ -121,7 +122,8 @@ class Trainer:
             raise TrainingError("every target of the training part is masked", fix="check the gaps in the data")
         devices.seed_torch(self.learner.device, integer_seed(seed, "validate", place.epoch))
         self.group.follow(self.model)
-        self._end_epoch(self._validation_loss())
+        judged = self.learner.judged()
+        self._end_epoch(self._validation_loss(judged), judged)
 
     def _step(self, batch: Batch) -> None:
         place = self.place
@@ -134,7 +136,7 @@ class Trainer:
             if not finite(value, norm):
                 what = f"the gradient norm is {norm}" if finite(value) else f"the loss is {value}"
                 raise self._failure(what, batch, state)
-            self.learner.update(rate)
+            self.learner.update(rate, begins(place.history))
             place.loss_sum += value * weight
             place.weight_sum += weight
             place.norms.append(norm)
@@ -149,10 +151,10 @@ class Trainer:
         total = float(met[:, 1].sum())
         return (float(met[:, 0] @ (met[:, 1] / total)) if total > 0 else 0.0), total
 
-    def _validation_loss(self) -> float | None:
+    def _validation_loss(self, judged: torch.nn.Module) -> float | None:
         """Mean over the scored items of the validation part; None where there are none."""
         total = weight = 0.0
-        for loss in self.learner.validation_losses():
+        for loss in self.learner.validation_losses(judged):
             self._pause()
             if loss.weight > 0:
                 total += float(loss.mean) * loss.weight
@@ -168,15 +170,15 @@ class Trainer:
 
     # ---- the end of an epoch ---------------------------------------------------------------------------------
 
-    def _end_epoch(self, validation_loss: float | None) -> None:
+    def _end_epoch(self, validation_loss: float | None, judged: torch.nn.Module) -> None:
         place = self.place
-        record = self._record(validation_loss)
+        record = self._record(validation_loss, judged)
         value = record.get(self.task.criterion.name, validation_loss)
         # Where nothing can be scored, the latest weights are as good as any.
         improved = place.best is None or (value is not None and self.task.criterion.better(value, place.best))
         if improved:
             place.best_epoch, place.best = place.epoch + 1, value
-            self.best = tensors.copied(self.model.state_dict())
+            self.best = tensors.copied(judged.state_dict())
         place.history.append(record | {"improved": improved})
         place.epoch, place.batch, place.loss_sum, place.weight_sum, place.norms = place.epoch + 1, 0, 0.0, 0.0, []
         self.carried = None
@@ -185,11 +187,11 @@ class Trainer:
             self._checkpoint()
         self.emit(EpochEnded(place.history[-1], tuple(place.history)))
 
-    def _record(self, validation_loss: float | None) -> dict[str, Any]:
+    def _record(self, validation_loss: float | None, judged: torch.nn.Module) -> dict[str, Any]:
         place, clip = self.place, self.training.clip_norm
         norms = np.array(place.norms)  # (steps of the epoch,)
         with torch.no_grad():
-            validated = self.group.told(lambda: self.task.validate(self.model))
+            validated = self.group.told(lambda: self.task.validate(judged))
         further = {name: float(value) for name, value in validated.items()}
         self._meet()
         rate = learning_rate(self.training, place.step - 1, int(self.total_steps), place.history)

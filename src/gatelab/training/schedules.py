@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from gatelab.core.config import TrainingConfig
+from gatelab.training.averaging import AveragedSGD
 
 PLATEAU_EPOCHS = 3
 """Epochs without a better criterion after which ``plateau`` halves the rate."""
@@ -26,6 +27,8 @@ def make_optimizer(parameters: Iterable[torch.nn.Parameter], training: TrainingC
             return torch.optim.RMSprop(parameters, lr=rate, weight_decay=decay)
         case "sgd":
             return torch.optim.SGD(parameters, lr=rate, momentum=0.9, nesterov=True, weight_decay=decay)
+        case "asgd":
+            return AveragedSGD(parameters, rate, decay)
     raise AssertionError(training.optimizer)
 
 
