@@ -95,6 +95,11 @@ class Language(Task):
         epochs = round(_UPDATES / max(self.count("train", batch_size), 1))
         return TrainingConfig(batch_size=batch_size, epochs=int(np.clip(epochs, 10, 100)), patience=10)
 
+    @classmethod
+    def model_defaults(cls) -> ModelConfig:
+        """More units than most tasks need: there is much to remember of a text."""
+        return ModelConfig(hidden_size=128, dropout=0.2)
+
     def build(self, model: ModelConfig) -> LanguageNet:
         """An encoder as ``model`` says, between an embedding and a softmax over the vocabulary."""
         return LanguageNet(model, self.config, len(self.tokenizer))
