@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import chain, islice, pairwise
 from typing import Any, NamedTuple
 
@@ -21,7 +20,7 @@ from gatelab.data.dialect import Dialect, decimal_mark, sniff
 from gatelab.data.lines import Document
 from gatelab.data.reading import RawTable, read_raw
 from gatelab.data.sequences import Collector, Layout, Read
-from gatelab.data.values import numbers, text_cells
+from gatelab.data.values import numbers
 
 Array = np.ndarray
 _IDS, _LABELS = ("id", "sequence", "sequence_id", "seq_id", "series"), ("label", "class", "class_label", "target")
@@ -186,9 +185,9 @@ def _require(name: str, have: Sequence[str], option: str, table: str) -> None:
 def _add_steps(collector: Collector, raw: RawTable, columns: Columns, layout: Layout, clock: dict[str, float]) -> None:
     """Rows that are steps: every run of rows with one id and one label is a piece of a sequence."""
     values = channel_values(raw, columns.channels, layout.gaps)  # (N, C)
-    ids, labels = _words(raw, columns.id), _words(raw, columns.label)  # (N,) each, or None
+    ids, labels = (None if name is None else words(raw, name) for name in (columns.id, columns.label))  # (N,) each
     if columns.time is not None:
-        _check_order(raw, columns.time, ids, clock)
+        check_order(raw, columns.time, ids, clock)
     N = len(values)
     begins = np.zeros(N, bool)  # (N,) whether a piece begins
     begins[0] = True
@@ -215,7 +214,7 @@ def _add_sequences(
             fix="change --per-step, or name the columns with --channels",
         )
     values = channel_values(raw, columns.channels, gaps=True)  # (N, T·P)
-    ids, labels = _words(raw, columns.id), _words(raw, columns.label)  # (N,) each, or None
+    ids, labels = (None if name is None else words(raw, name) for name in (columns.id, columns.label))  # (N,) each
     for at, row in enumerate(values.reshape(len(values), -1, P)):
         there = np.flatnonzero(~np.isnan(row).all(axis=1))  # (·,) steps with a value
         kept = row[: there[-1] + 1] if len(there) else row[:0]  # (T_i, P)
@@ -230,17 +229,13 @@ def _id(word: str | None, raw: RawTable, row: int) -> str:
     return word
 
 
-def _words(raw: RawTable, name: str | None) -> Array | None:
-    """A column as text, ``(N,)`` of str and None."""
-    return None if name is None else text_cells(_as_written(raw, name), name).to_numpy(zero_copy_only=False)
-
-
-def _as_written(raw: RawTable, name: str) -> RawTable:
-    """Whole numbers without a fraction, as frames have them where a column has a gap: 3.0 is 3."""
+def words(raw: RawTable, name: str) -> Array:
+    """A column as text, ``(N,)`` of str and None: only what is empty is missing, for a class may be called "none"."""
     column = raw.frame[name]
-    if not pd.api.types.is_float_dtype(column) or not (column.dropna() % 1 == 0).all():
-        return raw
-    return replace(raw, frame=raw.frame.assign(**{name: column.astype("Int64")}), parsed={})
+    if pd.api.types.is_float_dtype(column) and (column.dropna() % 1 == 0).all():
+        column = column.astype("Int64")  # whole numbers, as frames have them where a column has a gap: 3.0 is 3
+    text = column.astype("str").str.strip().to_numpy(object)
+    return np.where(column.isna().to_numpy(bool) | (text == ""), None, text)
 
 
 def channel_values(raw: RawTable, names: Sequence[str], gaps: bool) -> Array:
@@ -255,12 +250,12 @@ def channel_values(raw: RawTable, names: Sequence[str], gaps: bool) -> Array:
 def _channel(raw: RawTable, name: str, gaps: bool) -> Array:
     """A column as numbers ``(N,)``, NaN where one is missing."""
     found = numbers(raw, name)
-    wrong = found.wrong if gaps else found.wrong | np.isnan(found.values)  # (N,)
+    wrong = found.wrong | (np.isinf(found.values) if gaps else ~np.isfinite(found.values))  # (N,)
     if wrong.any():
         row = int(wrong.argmax())
-        missing = not found.wrong[row]
+        missing = not found.wrong[row] and np.isnan(found.values[row])
         cell = "nothing" if missing else repr(printable(str(raw.frame[name].iloc[row])[:60]))
-        why = "missing" if missing else "no number"
+        why = "missing" if missing else "no number" if found.wrong[row] else "infinite"
         raise DataError(
             f"{raw.where(row)} of {raw.name}: the value of {printable(name)!r} is {why}",
             expected="a number in each row of each channel",
@@ -272,8 +267,18 @@ def _channel(raw: RawTable, name: str, gaps: bool) -> Array:
     return found.values
 
 
-def _check_order(raw: RawTable, name: str, ids: Array | None, clock: dict[str, float]) -> None:
-    """Refuses rows of a sequence whose time is before that of the row above it, or that have none."""
+def check_order(raw: RawTable, name: str, ids: Array | None, clock: dict[str, float]) -> None:
+    """Refuses rows of a sequence whose time is before that of the row above it, or that have none.
+
+    Args:
+        raw: a block of rows.
+        name: the column of the time.
+        ids: the sequence of each row, ``(N,)``; None: they are of one.
+        clock: the last time of each sequence so far.
+
+    Raises:
+        DataError: a row out of order; the message names its line.
+    """
     found = numbers(raw, name)
     times = found.values  # (N,)
     if np.isnan(times).all():
