@@ -21,7 +21,10 @@ from gatelab.report.text import number
 if TYPE_CHECKING:
     from gatelab.tasks.loading import Loaded
 
-_TEXT = "Scores a trained model on every window of other data; with --folds, trains it again at successive origins."
+_TEXT = (
+    "Scores a trained model on other data; with --folds, trains it again and again: a series at successive origins, "
+    "items that stand by themselves in a cross-validation."
+)
 _EXAMPLES = ("gatelab evaluate runs/mine newer.csv", "gatelab evaluate runs/mine my.csv --folds 4")
 
 
@@ -34,7 +37,8 @@ class Options:
     data: Positional[str]
     """File or data set. Scores on rows that the model was trained on say little."""
     folds: int | None = None
-    """Train and score this many times, each time on what came next (rolling origin); none: the model as it is."""
+    """Train and score this many times, each time on what came next (rolling origin) or, where items stand by
+    themselves, on another part of them (cross-validation); none: the model as it is."""
     device: str = "cpu"
     """cpu, cuda or cuda:N."""
     json: bool = False
@@ -97,4 +101,4 @@ def _backtest(loaded: Loaded, options: Options) -> None:
     rows = found.drop_duplicates("fold")
     for fold, train, test in zip(rows["fold"], rows["train_rows"], rows["test_rows"], strict=True):
         note(f"fold {fold}: trained on {train:,} rows, tested on {test:,}")
-    say("", f"Every fold trains anew; lower {metric.name} is better." if metric.goal == "min" else "")
+    say("", f"Every fold trains anew; {'lower' if metric.goal == 'min' else 'higher'} {metric.name} is better.")

@@ -34,7 +34,7 @@ def contributions(model: Classifier, x: Ragged, classes: Array, neutral: Tensor)
     with evaluating(model) as device:
         for which in groups_of(x.lengths, _TOGETHER):
             batch = ClassBatch.of(x, classes, which).to(device)
-            values = _of_batch(model, batch, neutral).cpu().numpy()  # (T, B, I)
+            values = _of_batch(model, batch, neutral.to(device)).cpu().numpy()  # (T, B, I)
             for column, at in enumerate(which.tolist()):
                 found[at] = values[: int(batch.lengths[column]), column]
     return found

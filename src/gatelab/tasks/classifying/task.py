@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional
 
 from gatelab.core.config import ModelConfig, TrainingConfig
-from gatelab.core.errors import DataError
+from gatelab.core.errors import DataError, InputError
 from gatelab.core.task import Evaluation, Loss, Metric, Part, Task
 from gatelab.data.ragged import Ragged
 from gatelab.data.sources import own_test
@@ -29,6 +29,7 @@ from gatelab.tasks.classifying.batches import ClassBatch, Examples
 from gatelab.tasks.classifying.calibration import fit_temperature, log_loss
 from gatelab.tasks.classifying.config import ClassificationConfig
 from gatelab.tasks.classifying.contributions import contributions, strongest
+from gatelab.tasks.classifying.folds import cross_validate
 from gatelab.tasks.classifying.labels import PARTS, Labels, divide
 from gatelab.tasks.classifying.model import Classifier, evaluating
 
@@ -138,11 +139,23 @@ class Classification(Task):
         parts: dict[Part, Labelled] = {part: read.take(which) for part, which in division.items()}
         if test is not None:
             parts["test"] = test
+        needed = PARTS if config.split[-1] > 0 or own is not None else PARTS[:2]
+        return cls.of_parts(parts, config, [*read.notes, _division_note(parts, own, config)], needed)
+
+    @classmethod
+    def of_parts(
+        cls, parts: Mapping[Part, Labelled], config: Any, notes: Sequence[str], needed: Sequence[Part] = PARTS
+    ) -> Classification:
+        """The task over items that are divided already.
+
+        Raises:
+            DataError: only one class, or a part that is needed has no items.
+        """
         labels = Labels.of(parts["train"].labels)
         learned = cls.learn(parts["train"].items, labels.encode(parts["train"].labels), config)
         digest = sha256("".join(part.digest() for part in parts.values()).encode()).hexdigest()[:32]
-        task = cls(config, labels, learned, [*read.notes, *_division_notes(parts, labels, own, config)], digest)
-        task._take(parts, needed=PARTS if config.split[-1] > 0 or own is not None else PARTS[:2])
+        task = cls(config, labels, learned, [*notes, f"{len(labels)} classes: {labels.said()}"], digest)
+        task._take(parts, needed)
         return task
 
     def reopen(self, source: Any, purpose: Literal["evaluate", "update"]) -> Classification:
@@ -192,8 +205,9 @@ class Classification(Task):
                     fix="give more items, or other shares with --split",
                 )
         for part, held in parts.items():
-            y = self.labels.encode(held.labels)  # (N,)
-            self.parts[part] = Examples(self.encode(held.items), y, held.names)
+            if len(held.labels):
+                y = self.labels.encode(held.labels, held.place)  # (N,)
+                self.parts[part] = Examples(self.encode(held.items), y, held.names)
 
     # ---- what the training loop needs ---------------------------------------------------------------------------
 
@@ -277,7 +291,13 @@ class Classification(Task):
         return found
 
     def evaluate(self, model: Any, part: Part) -> Evaluation:
-        """All metrics over the items of a part, and which steps made the network so sure of its surest errors."""
+        """All metrics over the items of a part, and which steps made the network so sure of its surest errors.
+
+        Raises:
+            InputError: there is no such part.
+        """
+        if part not in self.parts:
+            raise InputError(f"there is no {part} part to score on", fix="give it a share above 0 with --split")
         examples = self.parts[part]
         found = scores.score(examples.y, self.log_probabilities(model, examples.x))
         telling = scores.surest_errors(found)  # (E,)
@@ -299,6 +319,11 @@ class Classification(Task):
         answers = make()(part)
         score = scores.score_answers if answers.ndim == 1 else scores.score
         return score(self.parts[part].y, answers)
+
+    @classmethod
+    def backtest(cls, source: Any, config: Any, model: ModelConfig, training: Mapping[str, Any], **how: Any) -> Any:
+        """Trains and scores once for each fold of a cross-validation: see ``classifying.folds``."""
+        return cross_validate(cls, source, config, model, training, **how)
 
     def sections(self, results: Mapping[str, Sequence[Evaluation]]) -> Sequence[Any]:
         """Confusion, the most telling errors, and confidence beside accuracy."""
@@ -330,13 +355,8 @@ def _taken(values: Sequence[str], which: Array) -> Sequence[str]:
     return [values[at] for at in which.tolist()] if isinstance(values, list | tuple) else values[which]  # type: ignore[index]
 
 
-def _division_notes(
-    parts: Mapping[Part, Labelled], labels: Labels, own: str | None, config: ClassificationConfig
-) -> list[str]:
+def _division_note(parts: Mapping[Part, Labelled], own: str | None, config: ClassificationConfig) -> str:
     counts = ", ".join(f"{len(held.labels):,} {part}" for part, held in parts.items() if len(held.labels))
     shares = " : ".join(f"{share:g}" for share in (config.split if own is None else config.split[:2]))
     drawn = f"parts: items drawn at random class by class, {shares}, always the same ({counts})"
-    return [
-        f"{len(labels)} classes: {labels.said()}",
-        drawn if own is None else f"{drawn}; test part: {own}, the data set's own",
-    ]
+    return drawn if own is None else f"{drawn}; test part: {own}, the data set's own"

@@ -19,7 +19,7 @@ from gatelab.data.texts import Texts
 from gatelab.data.tokens import END, RESERVED, UNKNOWN, Tokenizer
 from gatelab.data.vectors import Found, read_vectors
 from gatelab.tasks.classifying.contributions import strongest
-from gatelab.tasks.classifying.labels import Labels
+from gatelab.tasks.classifying.labels import PARTS, Labels
 from gatelab.tasks.classifying.model import Classifier
 from gatelab.tasks.classifying.task import Answers, Classification, Labelled
 from gatelab.tasks.text_classification import baselines
@@ -44,9 +44,9 @@ class TextClassification(Classification):
         self._vectors: Found | None = None  # to start a first training from
 
     @classmethod
-    def open(cls, source: Any, config: TextConfig) -> TextClassification:
-        """As ``Classification.open``; and the vectors of the training part's words, where a file has some."""
-        task = super().open(source, config)
+    def of_parts(cls, parts: Any, config: TextConfig, notes: Sequence[str], needed: Sequence[Part] = PARTS) -> Any:
+        """As ``Classification.of_parts``; and the vectors of the training part's words, where a file has some."""
+        task = super().of_parts(parts, config, notes, needed)
         assert isinstance(task, cls)
         if config.vectors is not None:
             words = {text: number for number, text in enumerate(task.tokenizer.tokens, RESERVED)}
