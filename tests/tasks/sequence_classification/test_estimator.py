@@ -41,7 +41,9 @@ def fitted(data):
 def test_is_what_scikit_learn_expects_of_a_classifier():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a check that is skipped says so in a warning
-        check_estimator(gatelab.SequenceClassifier(hidden_size=8, epochs=30, learning_rate=2e-2, batch_size=16, noise=0.0))
+        check_estimator(
+            gatelab.SequenceClassifier(hidden_size=8, epochs=30, learning_rate=2e-2, batch_size=16, noise=0.0)
+        )
 
 
 def test_learns_sequences_of_unequal_length(fitted, data):
