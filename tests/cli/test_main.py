@@ -119,6 +119,16 @@ def test_an_error_of_ours_is_short_unless_debugging(command, capsys, monkeypatch
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("kind", [DataError, ZeroDivisionError])
+def test_a_traceback_writes_no_escape_codes(kind, command, capsys):
+    command(raising(kind("\x1b[31m\x9b")))
+    frame.main(["toy", "--debug"])
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert said.count("\\x1b[31m\\x9b") >= 2
+    assert all(character.isprintable() or character == "\n" for character in said)
+
+
 def test_ctrl_c_says_how_to_go_on(command, capsys):
     command(raising(KeyboardInterrupt()))
     assert frame.main(["toy", "my data.csv"]) == 130

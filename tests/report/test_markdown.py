@@ -51,6 +51,16 @@ def test_a_reader_of_markdown_finds_the_same_table_and_pictures():
     assert not list(html.iter("ul"))
 
 
+@pytest.mark.parametrize("hostile", ["```\n<b>x</b>", "``\u202e``\n<b>x</b>", "a\n~~~\n<b>x</b>", "````` `"])
+def test_nothing_in_a_text_ends_its_fence(hostile):
+    reader = pytest.importorskip("markdown_it").MarkdownIt("commonmark")
+    text, _ = markdown(Page("t", "v", sections=[Section("s", [Code(hostile), "after"])]), "page")
+    html = reader.render(text)
+    assert html.count("<pre>") == 1
+    assert "<b>" not in html
+    assert "<p>after</p>" in html
+
+
 def test_pictures_lie_beside_the_text_and_those_of_an_earlier_writing_go(tmp_path):
     path = tmp_path / "docs" / "page.md"
     save_markdown(PAGE, path)

@@ -125,7 +125,7 @@ def _refused(error: GatelabError, debug: bool) -> int:
     from gatelab.cli.console import say_error
 
     if debug:
-        traceback.print_exc()
+        _say_where()
     say_error(error)
     return 2
 
@@ -135,7 +135,7 @@ def _failed(error: Exception, debug: bool) -> int:
     from gatelab.core.printable import printable
 
     if debug:
-        traceback.print_exc()
+        _say_where()
     err.print(f"gatelab failed: {type(error).__name__}: {printable(error)}", style="bold red", soft_wrap=True)
     if not debug:
         note(
@@ -143,3 +143,11 @@ def _failed(error: Exception, debug: bool) -> int:
             f"happened; please report that, with the version ({gatelab.__version__})."
         )
     return 1
+
+
+def _say_where() -> None:
+    """Prints the traceback, whose messages may have text of a file in them."""
+    from gatelab.cli.console import err
+    from gatelab.core.printable import LINES, printable
+
+    err.file.write(printable(traceback.format_exc(), keep=LINES))

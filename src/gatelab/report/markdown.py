@@ -56,7 +56,7 @@ def _parts(section: Section, folder: str, pictures: dict[str, str]) -> Iterator[
         elif isinstance(part, Table):
             yield as_table(part)
         elif isinstance(part, Code):
-            yield f"```\n{clean(part.text)}\n```"
+            yield as_code(part.text)
         else:
             yield as_text(part)
         if not isinstance(part, str) and part.caption:
@@ -86,6 +86,19 @@ def as_table(table: Table) -> str:
              for at, row in enumerate(table.rows)]  # fmt: skip
     head, line, *rest = rows
     return "\n".join(f"| {' | '.join(row)} |" for row in (map(as_text, head), line, *rest))
+
+
+def as_code(text: str) -> str:
+    """Text between fences that are longer than any in it, so that it cannot end them.
+
+    >>> print(as_code("a ``` b"))
+    ````
+    a ``` b
+    ````
+    """
+    text = clean(text)
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}\n{text}\n{fence}"
 
 
 def as_text(value: object) -> str:
