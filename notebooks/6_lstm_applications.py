@@ -108,12 +108,13 @@ def unexplained(train, test, window):
     return np.square(rows(new_x) @ weights - new_y).sum() / np.square(new_y - y.mean(0)).sum()
 
 
+DENSE = ("forecasting", "problem")  # numbers at every step, one answer, all sequences of one length
 fig, axis = plt.subplots(figsize=(8, 3.4))
 looks = iter(product(("-", (0, (4, 2))), ("violet", "ochre", "sky", "rose", "stone")))
 profiles = {}
 for each in chosen(BUDGET):
-    if each.field == "music":
-        continue  # every step of a chorale asks for 88 answers; its simple methods look one step back
+    if each.settings["task"] not in DENSE:
+        continue
     whole = {name: value for name, value in each.settings.items() if name != "shortest"}  # all of one length
     try:
         task = task_of(whole)
@@ -245,7 +246,7 @@ for each in answer.findings["applications"]:
 #
 # The gradient of the loss with respect to the inputs, $\|\partial L / \partial x_t\|$, says how much each step
 # mattered to the answer. Here it is for one trained network of each cell, as a share of all steps, by the distance from
-# the end.
+# the end, where all sequences are of one length. (For words, `gatelab predict` says which of them mattered.)
 #
 # > **Predict, then run.** On which applications will the three cells look back alike? Where they differ, is it the cell
 # > that looks further back that errs less?
@@ -277,7 +278,8 @@ def influence(task, network):
     return (slope / slope.sum(dim=0).clamp(min=1e-12)).mean(dim=1).flip(0).numpy()  # (T,)
 
 
-looked = [each for each in answer.findings["applications"] if each["field"] != "music"]
+dense = {each.title for each in chosen(BUDGET) if each.settings["task"] in DENSE}
+looked = [each for each in answer.findings["applications"] if each["data"] in dense]
 across = min(len(looked), 4)
 down = -(-len(looked) // across)
 fig, axes = plt.subplots(down, across, figsize=(2.4 * across, 2.1 * down + 0.2), squeeze=False)
