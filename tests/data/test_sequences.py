@@ -128,6 +128,15 @@ def test_a_column_that_is_not_there_is_asked_for(tmp_path, text, layout, message
     assert message in refused(write(tmp_path, text), layout, kind=InputError)
 
 
+def test_a_class_may_be_called_none_and_numbers_stay_as_they_are_written(tmp_path):
+    text = "id,label,x\n007,none,1\n007,none,2\n8,NA,3\n"
+    found = read_sequences(write(tmp_path, text), Layout())
+    assert (found.names, found.labels) == (("007", "8"), ("none", "NA"))
+    frame = pd.DataFrame({"id": ["a", "b"], "label": [1.0, np.nan], "x": [1, 2]})
+    assert "no label" in refused(frame)
+    assert read_sequences(frame.head(1), Layout()).labels == ("1",)
+
+
 def test_dates_order_rows_as_numbers_do(tmp_path):
     text = "id,label,day,x\na,u,2026-01-01,1\na,u,2026-01-02,2\n"
     assert values(read_sequences(write(tmp_path, text), Layout(time="day"))) == [[[1], [2]]]

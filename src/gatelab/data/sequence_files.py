@@ -17,11 +17,18 @@ from gatelab.core.errors import DataError, InputError
 from gatelab.core.printable import printable
 from gatelab.data.lines import Document, documents
 from gatelab.data.sequence_arrays import read_numpy, read_pictures
-from gatelab.data.sequence_tables import blocks, channel_values, columns_of, read_document, read_frame
+from gatelab.data.sequence_tables import (
+    blocks,
+    channel_values,
+    check_order,
+    columns_of,
+    read_document,
+    read_frame,
+    words,
+)
 from gatelab.data.sequences import Collector, Layout, Read
 from gatelab.data.sources import fetch, named, resolve
 from gatelab.data.ts_files import read_ts
-from gatelab.data.values import text_cells
 
 _PICTURES, _DIGITS = "-images-idx3-", "-labels-idx1-"
 
@@ -126,8 +133,11 @@ def _read_folder(path: Path, name: str, layout: Layout, labelled: bool) -> Read:
     recordings, labels, notes = _by_table(found, tables[0]) if tables else _by_folder(found)
     collector: Collector | None = None
     for document, label in zip(recordings, labels, strict=True):
+        clock: dict[str, float] = {}
         for raw in blocks(document):
             columns = columns_of(raw, replace(layout, id=None, label=None, per_step=1), labelled=False)
+            if columns.time is not None:
+                check_order(raw, columns.time, None, clock)
             collector = collector or Collector(layout.gaps, columns.channels)
             collector.add(channel_values(raw, columns.channels, layout.gaps), document.name, label, document.name)
     if collector is None:
@@ -167,7 +177,7 @@ def _label_table(table: Document) -> dict[str, str | None]:
     for raw in blocks(table):
         if len(raw.frame.columns) < 2:
             raise DataError(f"{table.name} has one column", expected="two: the recording, and its label")
-        keys, values = (text_cells(raw, str(name)).to_pylist() for name in raw.frame.columns[:2])
+        keys, values = (words(raw, str(name)).tolist() for name in raw.frame.columns[:2])
         for row, (key, value) in enumerate(zip(keys, values, strict=True)):
             if key is None or value is None or key in labels:
                 what = "names a recording a second time" if key in labels else "lacks a recording or its label"

@@ -191,9 +191,9 @@ def _add_steps(collector: Collector, raw: RawTable, columns: Columns, layout: La
     N = len(values)
     begins = np.zeros(N, bool)  # (N,) whether a piece begins
     begins[0] = True
-    for words in (ids, labels):
-        if words is not None:
-            begins[1:] |= words[1:] != words[:-1]
+    for column in (ids, labels):
+        if column is not None:
+            begins[1:] |= column[1:] != column[:-1]
     edges = [*np.flatnonzero(begins).tolist(), N]
     for a, b in pairwise(edges):
         name = None if ids is None else _id(ids[a], raw, a)

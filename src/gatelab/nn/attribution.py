@@ -46,7 +46,7 @@ def integrated_gradients(
     Raises:
         InputError: the score does not depend on its input, or is not finite.
     """
-    start = baseline.expand_as(x)
+    start = baseline.to(x).expand_as(x)
     with torch.no_grad():
         change = score(x) - score(start)  # (B,)
     points = FEWEST
