@@ -253,7 +253,8 @@ def _longer(beam: _Candidates, scores: Array, rows: Array, ids: Array) -> _Candi
 def _top(scores: Array, width: int) -> tuple[Array, Array]:
     """Rows and columns of the ``width`` highest of ``scores (B, V)``, the highest first; none that is −∞."""
     flat = scores.ravel()  # (B·V,)
-    order = np.argsort(-flat, kind="stable")[:width]
+    highest = np.argpartition(-flat, width)[:width] if width < len(flat) else np.arange(len(flat))  # (width,)
+    order = highest[np.argsort(-flat[highest], kind="stable")]
     return np.divmod(order[flat[order] > -np.inf], scores.shape[1])
 
 
