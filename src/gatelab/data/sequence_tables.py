@@ -234,8 +234,9 @@ def words(raw: RawTable, name: str) -> Array:
     column = raw.frame[name]
     if pd.api.types.is_float_dtype(column) and (column.dropna() % 1 == 0).all():
         column = column.astype("Int64")  # whole numbers, as frames have them where a column has a gap: 3.0 is 3
-    text = column.astype("str").str.strip().to_numpy(object)
-    return np.where(column.isna().to_numpy(bool) | (text == ""), None, text)
+    text = column.astype("str").str.strip().to_numpy(object, copy=True)  # (N,)
+    text[column.isna().to_numpy(bool) | (text == "")] = None
+    return text
 
 
 def channel_values(raw: RawTable, names: Sequence[str], gaps: bool) -> Array:
