@@ -2,11 +2,11 @@
 
     python examples/03_pytorch_lstm_gru.py
 
-Each network is a built-in layer and a linear readout, and stands beside what needs no network. No network is needed
-to fetch data, either: the text is Shakespeare where GATELAB_DATA names a folder that holds it, and otherwise comes
-from a grammar on this page; the temperatures come with statsmodels.
+Each network is a built-in layer and a linear readout, for the text inside gatelab.LanguageModel, and stands beside
+what needs no network. No network is needed to fetch data, either: the text is Shakespeare where GATELAB_DATA names a
+folder that holds it, and otherwise comes from a grammar on this page; the temperatures come with statsmodels.
 
-T steps, B sequences, I inputs, H units, O outputs, V characters.
+T steps, B sequences, I inputs, H units, O outputs.
 """
 
 import os
@@ -18,13 +18,13 @@ import torch
 from statsmodels.datasets import elnino
 from torch import nn
 
+import gatelab
 import gatelab.nn
 from gatelab.core.random import generator, integer_seed
 from gatelab.studies.statistics import estimate
 
 SEED = 0
-TEXT_STEPS = 250
-COUNTS = ("how often each letter occurs", "the letter before it", "the two letters before it")
+TEXT_EPOCHS = 3
 LAYERS = {"LSTM": nn.LSTM, "GRU": nn.GRU}
 
 
@@ -193,102 +193,37 @@ def corpus(characters=250_000):
     return "".join(sentences), "a small grammar", choices / np.mean([len(sentence) for sentence in sentences])
 
 
-class Writer(nn.Module):
-    """Characters in, scores of the next character out, the state carried from call to call."""
-
-    def __init__(self, characters, hidden_size=128):
-        super().__init__()
-        self.embedding = nn.Embedding(characters, 32)
-        self.layer = nn.LSTM(32, hidden_size)
-        self.readout = nn.Linear(hidden_size, characters)
-
-    def forward(self, codes, state=None):
-        """``codes (T, B)`` to scores ``(T, B, V)`` and the state."""
-        output, state = self.layer(self.embedding(codes), state)  # (T, B, H)
-        return self.readout(output), state
-
-
-def train_writer(codes, characters, steps=TEXT_STEPS, T=48, B=32):
-    """Truncated backpropagation along ``B`` parallel streams: the state goes on, the gradient is cut."""
-    torch.manual_seed(integer_seed(SEED, "writer"))
-    model, state = Writer(characters), None
-    optimizer = torch.optim.Adam(model.parameters(), 4e-3)
-    streams = codes[: len(codes) // B * B].view(B, -1).T  # (N, B)
-    starts = torch.arange(0, len(streams) - T - 1, T)
-    for step in range(steps):
-        at = int(starts[step % len(starts)])
-        scores, state = model(streams[at : at + T], None if at == 0 else state)
-        state = tuple(s.detach() for s in state)
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(scores.flatten(0, 1), streams[at + 1 : at + T + 1].flatten()).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-    return model.eval()
-
-
-def ngram_bits(train, test, order, characters):
-    """Bits a character of counting what follows ``order`` characters, each order smoothed by the one below."""
-    probability = np.full(len(test) - order, 1 / characters)  # (N,)
-    for n in range(order + 1):
-        counts = np.bincount(grams(train, n, characters), minlength=characters ** (n + 1)).reshape(-1, characters)
-        found = grams(test, n, characters)[order - n :]  # (N,)
-        probability = (counts.ravel()[found] + 5 * probability) / (counts.sum(1)[found // characters] + 5)  # (N,)
-    return -np.log2(probability).mean()
-
-
-def grams(codes, n, characters):
-    """Each character with the ``n`` before it, as one number: ``(len(codes) - n,)``."""
-    return np.lib.stride_tricks.sliding_window_view(codes, n + 1) @ characters ** np.arange(n, -1, -1)
-
-
-@torch.no_grad()
-def bits(model, codes):
-    """Bits a character on a text read from its beginning to its end."""
-    scores, _ = model(codes[:-1, None])  # (N, 1, V)
-    return nn.functional.cross_entropy(scores[:, 0], codes[1:]).item() / np.log(2)
-
-
-@torch.no_grad()
-def write(model, start, count, temperature):
-    """``count`` characters, each drawn from the model's own distribution, sharpened below temperature 1."""
-    codes, state = [start], None
-    for _ in range(count):
-        scores, state = model(torch.tensor([[codes[-1]]]), state)  # (1, 1, V)
-        codes.append(int(torch.multinomial(torch.softmax(scores[0, 0] / temperature, 0), 1)))
-    return codes[1:]
-
-
 def show_text():
     """How well the next character is known, on text that was not trained on; and what the network writes."""
     text, name, floor = corpus()
-    alphabet = sorted(set(text))
-    codes = np.array([alphabet.index(character) for character in text])  # (N,)
-    train_codes, test_codes = np.split(codes, [len(codes) * 95 // 100])
-    model = train_writer(torch.from_numpy(train_codes), len(alphabet))
-    V = len(alphabet)
-    print(
-        f"\n3. TEXT TO WRITE: {name}, {len(train_codes):,} characters, {V} distinct, LSTM with H = 128, seed {SEED}\n"
-    )
-    scores = {"every character alike": float(np.log2(V))}
-    for n, label in enumerate(COUNTS):
-        scores[label] = ngram_bits(train_codes, test_codes, n, V)
-    scores["LSTM"] = bits(model, torch.from_numpy(test_codes))
+    model = gatelab.LanguageModel(
+        cell="lstm", hidden_size=128, window=48, batch_size=32, learning_rate=4e-3, epochs=TEXT_EPOCHS, patience=None,
+        documents="files", seed=SEED,
+    )  # fmt: skip
+    model.fit([text])
+    print(f"\n3. TEXT TO WRITE: {name}, {len(text):,} characters, gatelab.LanguageModel, an LSTM, seed {SEED}\n")
+    for note in model.notes_[1:]:
+        say(note)
+    print()
+    scores = {label: evaluate("test").metrics["BPC"] for label, evaluate in model.task_.baselines().items()}
+    best = min(scores, key=scores.__getitem__)
+    scores["LSTM"] = model.evaluate()["BPC"]
     if floor is not None:
         scores["what the grammar leaves to chance"] = floor
     for label, score in scores.items():
         print(f"   bits a character on new text, {label:<33} {score:.2f}")
-    known = set(text[: len(train_codes)].split())
+    known = set(text.split())
     for temperature in (0.5, 1.0):
-        written = "".join(alphabet[code] for code in write(model, alphabet.index("\n"), 300, temperature))
-        words = written.split()
+        (written,) = model.generate("\n", temperature=temperature, max_length=300, seed=SEED)
+        words = written.text.split()
         share = sum(word in known for word in words) / len(words)
         print(f"\n   temperature {temperature}, {share:.0%} of the words occur in the text it learned from:\n")
-        print(textwrap.indent(written.strip(), "     | "))
-    gap = min(scores[label] for label in COUNTS) - scores["LSTM"]
+        print(textwrap.indent(written.text.strip(), "     | "))
+    gap = scores[best] - scores["LSTM"]
     say(
-        f"After {TEXT_STEPS} updates the LSTM knows the next character {abs(gap):.2f} bits "
-        f"{'better' if gap > 0 else 'worse'} than the best count of letters. It has learned which letters follow "
-        "which; nothing here shows that it knows what they mean."
+        f"After {TEXT_EPOCHS} passes over the text the LSTM knows the next character {abs(gap):.2f} bits "
+        f"{'better' if gap > 0 else 'worse'} than the {best}, which counts what followed the four characters before. "
+        "It has learned which letters follow which; nothing here shows that it knows what they mean."
     )
 
 

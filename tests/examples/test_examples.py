@@ -101,9 +101,11 @@ def test_pytorch(tmp_path):
     assert float(sentence(text, r"parts neighbours ([\d.]+)-fold")[1]) == pytest.approx(1.52, abs=0.03)
     bits = {
         name: numbers(text, f"bits a character on new text, {name} ")[0]
-        for name in ("the two letters before it", "LSTM", "what the grammar leaves to chance")
+        for name in ("frequencies", "5-gram", "LSTM", "what the grammar leaves to chance")
     }
-    assert bits["what the grammar leaves to chance"] <= bits["LSTM"] < bits["the two letters before it"]
+    assert bits["what the grammar leaves to chance"] <= bits["LSTM"] < bits["frequencies"] / 4
+    said = float(sentence(text, r"knows the next character ([\d.]+) bits (?:better|worse) than the 5-gram")[1])
+    assert said == pytest.approx(abs(bits["5-gram"] - bits["LSTM"]), abs=0.011)
     check_forecast(text[text.index("A SERIES TO FORECAST") :])
 
 
@@ -188,15 +190,6 @@ def test_gru_number_sequence(tmp_path):
     assert numbers(second, "[50, 49] ")[1] == pytest.approx(48, abs=0.1)
     assert abs(numbers(second, "[10, 30] ")[1] - 50) > 5
     assert float(sentence(text, r"is off by (\S+) at most\. So this toy")[1]) < 1e-9
-
-
-def test_counting_letters_by_hand():
-    example = module("03_pytorch_lstm_gru.py")
-    train, test = np.array([0, 0, 1]), np.array([0, 1, 1])
-    zero = (2 + 5 * 0.5) / (3 + 5)  # order 0: two of three are 0, smoothed by 1/2
-    assert example.ngram_bits(train, test, 0, 2) == pytest.approx(-np.mean(np.log2([zero, 1 - zero, 1 - zero])))
-    after_zero = (1 + 5 * (1 - zero)) / (2 + 5)  # order 1: after 0 came a 0 and a 1; after 1 came nothing
-    assert example.ngram_bits(train, test, 1, 2) == pytest.approx(-np.mean(np.log2([after_zero, 1 - zero])))
 
 
 def test_shakespeare_is_read_where_there_is_a_mirror(tmp_path, monkeypatch):
