@@ -202,9 +202,7 @@ def show_text():
     )  # fmt: skip
     model.fit([text])
     print(f"\n3. TEXT TO WRITE: {name}, {len(text):,} characters, gatelab.LanguageModel, an LSTM, seed {SEED}\n")
-    for note in model.notes_[1:]:
-        say(note)
-    print()
+    print(textwrap.fill("; ".join(model.notes_), 100, initial_indent="   ", subsequent_indent="   ") + "\n")
     scores = {label: evaluate("test").metrics["BPC"] for label, evaluate in model.task_.baselines().items()}
     best = min(scores, key=scores.__getitem__)
     scores["LSTM"] = model.evaluate()["BPC"]
