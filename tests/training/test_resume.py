@@ -17,6 +17,7 @@ from gatelab.core.config import ModelConfig
 from gatelab.core.errors import RunError
 from gatelab.training import Run, checkpoints, fit, loop
 from gatelab.training.events import Checkpointed, EpochEnded, Stepped, Warned
+from gatelab.training.runs import check_same, describe
 
 MODEL = ModelConfig("gru", hidden_size=6, num_layers=2, dropout=0.3)
 
@@ -232,6 +233,18 @@ def test_other_settings_are_named(tmp_path):
         fit(task, MODEL, training, seed=1, folder=tmp_path)
     with pytest.raises(RunError, match=r"task\.settings\.delay: 3 there, 2 asked for"):
         fit(open_toy("echo", delay=2), MODEL, training, folder=tmp_path)
+
+
+def test_a_run_of_a_version_with_fewer_settings_is_the_same_run(tmp_path):
+    task = open_toy("echo")
+    training = settings_for(task, epochs=1)
+    cut_run(task, training, tmp_path)
+    run, asked = Run.open(tmp_path), describe(task, MODEL, training, 0)
+    older = {**run.config, "model": {name: value for name, value in run.config["model"].items() if name != "zoneout"}}
+    check_same(Run(run.folder, older, run.manifest), asked, task.state())
+    with pytest.raises(RunError, match=r"model\.zoneout: 0\.0 there, 0\.5 asked for"):
+        other = {**asked, "model": {**asked["model"], "zoneout": 0.5}}
+        check_same(Run(run.folder, older, run.manifest), other, task.state())
 
 
 def test_other_data_are_refused(tmp_path):

@@ -202,7 +202,9 @@ def check_same(run: Run, asked: Mapping[str, Any], state: Mapping[str, Any]) -> 
     Raises:
         RunError: naming each setting that differs.
     """
-    before, now = flat(run.config), flat(json.loads(json.dumps(asked)))
+    # Read through the configurations: a setting that a later version added is at its default in an older run.
+    settings = {"model": to_dict(run.model), "training": to_dict(run.training)}
+    before, now = flat({**run.config, **settings}), flat(json.loads(json.dumps(asked)))
     names = [name for name in {**before, **now} if before.get(name) != now.get(name) and name not in FREE]
     differ = [f"{name}: {before.get(name, 'none')} there, {now.get(name, 'none')} asked for" for name in names]
     if not differ and run.task_state != json.loads(json.dumps(state)):
