@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data  # type: ignore[missing-module-attribute]
 
+from gatelab.core.errors import InputError
 from gatelab.core.task import Task
 from gatelab.data.ragged import Ragged
 from gatelab.data.sequences import Sequences
@@ -105,7 +106,17 @@ class SequenceClassifier(ClassifyingEstimator):
         self.folder = folder
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """As ``ClassifyingEstimator.fit``; an array is looked at as scikit-learn does."""
+        """As ``ClassifyingEstimator.fit``; an array is looked at as scikit-learn does.
+
+        Raises:
+            InputError: an array without labels.
+        """
+        if y is None and hasattr(X, "shape") and not hasattr(X, "columns"):
+            raise InputError(
+                "SequenceClassifier requires y to be passed, but the target y is None",
+                expected="a label for each sequence of an array",
+                fix="fit(X, y)",
+            )
         if y is not None:
             if _is_matrix(X):
                 X, y = validate_data(self, X, y, dtype=np.float64, ensure_all_finite=self._finite)
