@@ -113,6 +113,8 @@ KNOWN: list[tuple[str, Callable[[], list[Run]], str, str | None]] = [
     ("comparable", lambda: cells(0.10, 0.08) + cells(0.10, 0.09, length=80), "supported", None),
     ("comparable", lambda: cells(0.10, 0.101), "supported", None),
     ("comparable", lambda: cells(0.10, 0.13) + cells(0.10, 0.12, length=80), "refuted", None),
+    ("comparable", lambda: cells(0.10, 0.13) + cells(0.10, 0.10, spread=0.5, length=80)
+     + cells(0.10, 0.10, spread=0.5, length=90), "refuted in part", None),
     ("comparable", lambda: cells(0.10, 0.08) + cells(0.10, 0.2, source="traffic"), "depends", "source"),
     ("comparable", lambda: cells(0.10, 0.10, spread=0.5), "no difference found", None),
     ("comparable", lambda: cells(0.10, 0.08, seeds=(1,)), "not tested", None),

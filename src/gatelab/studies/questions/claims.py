@@ -46,9 +46,9 @@ class Claims(Experiment):
         "training, each setting having its own (Welch 1947). A row speaks for a statement or against it where a "
         "two-sided t-test finds an effect at 5 %, corrected by Holm's method for the number of rows.",
         "Supported: found in every row; or in half of them at least, the opposite in none, and the t-interval of the "
-        "mean over all settings on the same side. Refuted: found in no row, and the opposite in some. Depends: found "
+        "mean over all settings on the same side. Refuted: the same of the opposite. Depends: found "
         "in some rows and the opposite in others, or all that tells where it was found is the value of one factor. "
-        "Supported in part: found in some rows, the opposite in none.",
+        "In part: found, or the opposite, in some rows, and the other in none.",
         "Data: recall (a bit, T steps of noise, then the bit is asked for), adding (two marked numbers among T), "
         "scikit-learn's digits by row or by pixel, and traffic_pems (flow at a detector, 12 values in, 1 out, no linear "  # noqa: E501
         "path beside the network). Torch's start where nothing else is said, one layer, Adam with a cosine schedule, "

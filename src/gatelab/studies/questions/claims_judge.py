@@ -127,27 +127,37 @@ def verdict(claim: Claim, rows: Sequence[Row], over_all: Mapping[str, Any] | Non
     """``verdict`` and, where rows disagree, the factor ``depends_on`` that tells them apart, if one does.
 
     Supported: found in every row; or in half of them at least, the opposite in none, and surely so over all settings.
-    Refuted: found in no row, and the opposite in some. Supported in part: found in some, the opposite in none.
+    Refuted is the same of the opposite. In part: either in some rows alone, and the other in none.
     """
     outcomes = [row["outcome"] for row in rows]
-    found, often = set(outcomes), 2 * outcomes.count("for") >= len(outcomes)
+    found = set(outcomes)
     if not found - {"untested"}:
         return {"verdict": "not tested", "depends_on": None}
     if "for" not in found:
-        return {"verdict": "refuted" if "against" in found else "no difference found", "depends_on": None}
-    if found == {"for"} or ("against" not in found and often and _sure(claim, over_all)):
+        refuted = _throughout(outcomes, "against") and _sure(-claim.supports, 0.0, over_all)
+        refuted |= found == {"against"}
+        said = ("refuted" if refuted else "refuted in part") if "against" in found else "no difference found"
+        return {"verdict": said, "depends_on": None}
+    supported = _throughout(outcomes, "for") and _sure(claim.supports, claim.margin, over_all)
+    if "against" not in found and (supported or found == {"for"}):
         return {"verdict": "supported", "depends_on": None}
     divider = _divider(rows, ["against"] if "against" in found else ["open", "untested"])
     depends = "against" in found or divider is not None
     return {"verdict": "depends" if depends else "supported in part", "depends_on": divider}
 
 
-def _sure(claim: Claim, over_all: Mapping[str, Any] | None) -> bool:
-    """Whether the interval over settings lies on the claim's side; a single setting was tested already."""
+def _throughout(outcomes: Sequence[Outcome], outcome: Outcome) -> bool:
+    """Whether half of the rows say so at least."""
+    return 2 * outcomes.count(outcome) >= len(outcomes)
+
+
+def _sure(side: int, margin: float, over_all: Mapping[str, Any] | None) -> bool:
+    """Whether the interval over settings lies on this side of 0, but for a margin; a single setting was tested
+    already."""
     if over_all is None or over_all["low"] is None:
         return True
-    nearest = over_all["low"] if claim.supports > 0 else over_all["high"]
-    return (nearest + claim.supports * claim.margin) * claim.supports > 0
+    nearest = over_all["low"] if side > 0 else over_all["high"]
+    return (nearest + side * margin) * side > 0
 
 
 def _divider(rows: Sequence[Row], others: Sequence[str]) -> str | None:

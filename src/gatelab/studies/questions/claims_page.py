@@ -65,6 +65,7 @@ _VERDICTS = {
     "supported in part": ("is supported in part", "are supported in part"),
     "depends": ("depends on the setting", "depend on the setting"),
     "refuted": ("is refuted", "are refuted"),
+    "refuted in part": ("is refuted in part", "are refuted in part"),
     "no difference found": ("shows no difference", "show no difference"),
     "not tested": ("was not tested", "were not tested"),
 }
