@@ -123,7 +123,7 @@ def _without_label(item: Item) -> DataError:
 def _given(source: Any, text: str | None, label: str | None, labelled: bool) -> Iterator[Item]:
     if isinstance(source, pd.DataFrame):
         columns = [str(column) for column in source.columns]
-        rows = source.astype(object).where(source.notna(), None).itertuples(index=False, name=None)
+        rows = source.itertuples(index=False, name=None)
         head = [[_word(cell) for cell in row] for row in source.head(_LOOKED_AT).itertuples(index=False, name=None)]
         at = _columns(columns, head, text, label, labelled, "the table")
         return _frame_items(rows, at)
@@ -165,7 +165,7 @@ def _text(value: Any, file: str, line: int) -> str:
 
 def _word(value: Any) -> str | None:
     """A label as text; None where there is none."""
-    if value is None or (isinstance(value, float) and value != value):
+    if value is None or value is pd.NA or value != value:  # what pandas has for nothing
         return None
     return str(value).strip()
 

@@ -112,8 +112,8 @@ class Estimator(BaseEstimator):
     def _of(cls, loaded: Loaded, folder: Path) -> Self:
         run = loaded.run
         names = set(inspect.signature(cls.__init__).parameters)
-        flat = {**_flat(loaded.task.config), **_flat(run.model), **_flat(run.training)}
-        estimator = cls(**{name: value for name, value in flat.items() if name in names}, seed=run.seed)
+        flat = {**_flat(loaded.task.config), **_flat(run.model), **_flat(run.training), "seed": run.seed}
+        estimator = cls(**{name: value for name, value in flat.items() if name in names})
         estimator._adopt(loaded.task, loaded.model, run.history(), folder)
         estimator._run = (run.model, run.training)
         return estimator

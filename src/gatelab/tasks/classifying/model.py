@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ class Classifier(nn.Module):
         log_shares: the head's biases, ``(K,)``.
     """
 
+    front: Any
     temperature: Tensor  # () logits are divided by it where probabilities are asked for
 
     def __init__(self, model: ModelConfig, front: nn.Module, features: int, pooling: Kind, log_shares: Array):

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from gatelab.core.random import generator
+from gatelab.nn.layers import Recurrent
 from gatelab.nn.onnx import Export, Graph, Sample, deviation, frozen, recurrent, require_known
 from gatelab.nn.onnx.graph import array
 from gatelab.nn.pooling import Pooling
@@ -71,6 +72,7 @@ def export(name: str, model: Classifier, labels: Labels, steps: Steps, metadata:
 
 def write(graph: Graph, model: Classifier, features: str, lengths: str) -> str:
     """The probabilities ``(B, K)`` from features ``(T, B, I)`` and lengths ``(B,)`` int32."""
+    assert isinstance(model.encoder, Recurrent)  # as require_known has seen
     output, (final, *_) = recurrent(graph, model.encoder, features, lengths, None)  # (T, B, F), (L·D, B, H)
     if model.pooling.kind == "last":
         D = model.pooling.directions

@@ -70,7 +70,7 @@ class Classification(Task):
     """Which of K classes a sequence is of; a subclass for each kind of sequence."""
 
     Config: ClassVar[type] = ClassificationConfig
-    config: ClassificationConfig
+    config: Any
     metrics = scores.METRICS
     criterion = Metric(CALIBRATED, unit="nats", text="validation log loss at the best temperature")
 

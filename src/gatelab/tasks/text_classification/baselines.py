@@ -46,5 +46,5 @@ def _best(words: Any, models: Sequence[Any], train: tuple, validation: tuple) ->
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(counts, train[1])
-        losses.append(log_loss(validation[1], model.predict_proba(held_out), labels=model.classes_))
+        losses.append(float(log_loss(validation[1], model.predict_proba(held_out), labels=model.classes_)))
     return make_pipeline(words, models[int(np.argmin(losses))])

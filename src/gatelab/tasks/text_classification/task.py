@@ -52,7 +52,8 @@ class TextClassification(Classification):
             words = {text: number for number, text in enumerate(task.tokenizer.tokens, RESERVED)}
             task._vectors = read_vectors(config.vectors, words)
             task.learned["embedding"] = task._vectors.vectors.shape[1]
-            task.notes.append(f"vectors: {len(task._vectors.which):,} of {len(words):,} words are in {config.vectors}")
+            known = f"vectors: {len(task._vectors.which):,} of {len(words):,} words are in {config.vectors}"
+            task.notes = [*task.notes, known]
         return task
 
     @classmethod
