@@ -236,7 +236,8 @@ def _by_seed_and_rate(runs: Iterable[Run]) -> Mapping[int, ByRate]:
     found: dict[int, dict[float, Run]] = defaultdict(dict)
     for run in runs:
         rate = run.setting.get("learning_rate")
-        found[run.seed][rate if isinstance(rate, float) else 0.0] = run  # it has chosen its rate itself
+        chosen = rate is None or isinstance(rate, list)  # what it chose from: there is one run of that kind
+        found[run.seed][0.0 if chosen else float(rate)] = run
     return found
 
 

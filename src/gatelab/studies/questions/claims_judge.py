@@ -134,12 +134,12 @@ def verdict(claim: Claim, rows: Sequence[Row], over_all: Mapping[str, Any] | Non
     if not found - {"untested"}:
         return {"verdict": "not tested", "depends_on": None}
     if "for" not in found:
-        refuted = _throughout(outcomes, "against") and _sure(-claim.supports, 0.0, over_all)
-        refuted |= found == {"against"}
+        surely = _throughout(outcomes, "against") and _sure(-claim.supports, 0.0, over_all)
+        refuted = surely or found == {"against"}
         said = ("refuted" if refuted else "refuted in part") if "against" in found else "no difference found"
         return {"verdict": said, "depends_on": None}
-    supported = _throughout(outcomes, "for") and _sure(claim.supports, claim.margin, over_all)
-    if "against" not in found and (supported or found == {"for"}):
+    surely = _throughout(outcomes, "for") and _sure(claim.supports, claim.margin, over_all)
+    if "against" not in found and (surely or found == {"for"}):
         return {"verdict": "supported", "depends_on": None}
     divider = _divider(rows, ["against"] if "against" in found else ["open", "untested"])
     depends = "against" in found or divider is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from gatelab.core.random import integer_seed
 from gatelab.core.task import Part
 from gatelab.report.text import label as one_line
 from gatelab.tasks.classifying.labels import divide
-from gatelab.training import fit
+from gatelab.tasks.folding import score_fold
 
 Array = np.ndarray
 
@@ -60,12 +59,9 @@ def cross_validate(
     for number, which in enumerate(folded(read.labels, folds, config.split, config.draw), 1):
         parts = {part: read.take(items) for part, items in which.items()}
         task = kind.of_parts(parts, config, read.notes)
-        settings = replace(task.training_defaults(), **training)
-        fitted = fit(task, model, settings, seed=seed, folder=folder / f"fold-{number}", listeners=listeners)
-        scored = {model.cell: task.evaluate(fitted.model, "test")}
-        scored |= {name: evaluate("test") for name, evaluate in task.baselines().items()}
         facts = {"fold": number, "train_rows": len(which["train"]), "test_rows": len(which["test"])}
-        records += [{**facts, "method": name, **evaluation.metrics} for name, evaluation in scored.items()]
+        place = folder / f"fold-{number}"
+        records += score_fold(task, model, training, facts, folder=place, seed=seed, listeners=listeners)
     return pd.DataFrame(records)
 
 

@@ -16,10 +16,10 @@ import pandas as pd
 from gatelab.core.config import ModelConfig, require
 from gatelab.core.errors import DataError
 from gatelab.data.table import read_table
+from gatelab.tasks.folding import score_fold
 from gatelab.tasks.forecasting.config import ForecastingConfig
 from gatelab.tasks.forecasting.prepare import divide, observed_rows, resolve
 from gatelab.tasks.forecasting.task import Forecasting
-from gatelab.training import fit
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,7 @@ def backtest(
     records = []
     for fold in folds_of(rows, config, folds):
         task = Forecasting.open(source, replace(config, split=(fold.train, fold.validation, fold.test), test_data=None))
-        settings = replace(task.training_defaults(), **training)
-        fitted = fit(task, model, settings, seed=seed, folder=folder / f"fold-{fold.number}", listeners=listeners)
-        scored = {model.cell: task.evaluate(fitted.model, "test")}
-        scored |= {name: evaluate("test") for name, evaluate in task.baselines().items()}
         facts = {"fold": fold.number, "train_rows": fold.train, "test_rows": fold.test}
-        records += [{**facts, "method": name, **evaluation.metrics} for name, evaluation in scored.items()]
+        place = folder / f"fold-{fold.number}"
+        records += score_fold(task, model, training, facts, folder=place, seed=seed, listeners=listeners)
     return pd.DataFrame(records)
