@@ -41,13 +41,8 @@ def changed(column: str, row: int, value: object) -> pd.DataFrame:
 
 
 @pytest.fixture(autouse=True)
-def _place(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("GATELAB_DEBUG", raising=False)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _place(own_folder):
+    """Every test here writes files and runs commands."""
 
 
 @pytest.fixture(scope="module")

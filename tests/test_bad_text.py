@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from gatelab.cli.main import main
 from gatelab.core.random import generator
@@ -55,13 +54,8 @@ def write_all(folder: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _place(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("GATELAB_DEBUG", raising=False)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _place(own_folder):
+    """Every test here writes files and runs commands."""
 
 
 @pytest.fixture(scope="module")

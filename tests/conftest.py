@@ -1,0 +1,15 @@
+"""What test files in several folders share."""
+
+import pytest
+import torch
+
+
+@pytest.fixture
+def own_folder(tmp_path, monkeypatch):
+    """Works in a folder of its own, with one thread and without the traceback that people may have asked for."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GATELAB_DEBUG", raising=False)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
