@@ -151,12 +151,13 @@ def test_a_try_for_the_learning_rate_has_a_score_and_only_a_training_is_tested(k
 
 @pytest.mark.slow
 def test_memory_grows_with_a_file_that_is_read_whole_and_not_with_pieces(tmp_path):
-    small = {"streams": 64, "lengths": [1000, 20_000], "readings": ["pieces", "memory"], "window": 500}
+    small = {"streams": 64, "lengths": [1000, 50_000], "readings": ["pieces", "memory"], "window": 500}
     found = found_by(once("disk"), tmp_path, **small)["passes"]
     added = {(one["reading"], one["length"]): one["added_mb"] for one in found}
-    assert [one["file_mb"] for one in found[:2]] == [1.024, 20.48]
-    assert added["memory", 20_000] - added["memory", 1000] > 15
-    assert added["pieces", 20_000] - added["pieces", 1000] < 5
+    assert [one["file_mb"] for one in found[:2]] == [1.024, 51.2]
+    assert added["memory", 50_000] - added["memory", 1000] > 40
+    # the file alone would be 50; the allocator's own growth from pass to pass has been seen to be 6
+    assert added["pieces", 50_000] - added["pieces", 1000] < 20
     assert not list(tmp_path.iterdir()), "the files are gone"
 
 
