@@ -16,8 +16,7 @@ from gatelab.cli import console
 from gatelab.cli.main import main
 from gatelab.core.random import generator
 from gatelab.tasks.language.config import Generation
-from gatelab.tasks.language.generate import Generated, generate, step_of
-from gatelab.tasks.language.model import LanguageNet
+from gatelab.tasks.language.generate import Generated, Streamed, generate
 from gatelab.tasks.loading import load
 from refusals import refused
 
@@ -64,7 +63,7 @@ def said(capsys, *words: str) -> tuple[str, str]:
 
 def drawn(count: int, **options) -> list[Generated]:
     loaded = load("run")
-    return generate(step_of(loaded.model), loaded.task.tokenizer, count=count, **options)
+    return generate(Streamed(loaded.model), loaded.task.tokenizer, count=count, **options)
 
 
 def test_texts_go_to_stdout_and_facts_to_stderr(capsys, run):
@@ -130,13 +129,13 @@ class Watched:
 
 def test_every_character_is_shown_before_the_next_is_drawn(run, monkeypatch):
     out, shown = Watched(), []  # what was on the screen at each step
-    original = LanguageNet.step
+    original = Streamed.__call__
 
-    def watching(self, ids, state=None):
+    def watching(self, ids, state):
         shown.append("".join(out.flushed))
         return original(self, ids, state)
 
-    monkeypatch.setattr(LanguageNet, "step", watching)
+    monkeypatch.setattr(Streamed, "__call__", watching)
     monkeypatch.setattr(sys, "stdout", out)
     assert main(["generate", "run", "--prompt", "an", "--temperature", "2", "--max-length", "20", "--seed", "5"]) == 0
     whole, while_writing = "".join(out.flushed), shown[1 + len("an") :]  # without the steps that read the prompt
@@ -150,15 +149,15 @@ def test_every_character_is_shown_before_the_next_is_drawn(run, monkeypatch):
 
 
 def test_ctrl_c_leaves_the_text_so_far(capsys, run, monkeypatch):
-    original, steps = LanguageNet.step, []
+    original, steps = Streamed.__call__, []
 
-    def interrupted(self, ids, state=None):
+    def interrupted(self, ids, state):
         steps.append(ids)
         if len(steps) == 5:
             raise KeyboardInterrupt
         return original(self, ids, state)
 
-    monkeypatch.setattr(LanguageNet, "step", interrupted)
+    monkeypatch.setattr(Streamed, "__call__", interrupted)
     assert main(["generate", "run", "--prompt", "an", "--temperature", "2", "--seed", "5"]) == 130
     found = capsys.readouterr()
     assert found.out.startswith("an")

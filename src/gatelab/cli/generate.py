@@ -70,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _writer(options: Options) -> tuple[Step, Tokenizer]:
-    from gatelab.tasks.language.generate import step_of
+    from gatelab.tasks.language.generate import Streamed
     from gatelab.tasks.loading import load
 
     folder = run_folder(Path(options.folder))
@@ -82,7 +82,7 @@ def _writer(options: Options) -> tuple[Step, Tokenizer]:
             expected="a model for language",
             fix="train one: gatelab fit language TEXT",
         )
-    return step_of(loaded.model), task.tokenizer
+    return Streamed(loaded.model), task.tokenizer
 
 
 def _write(writer: tuple[Step, Tokenizer], options: Options, how: Generation) -> int:

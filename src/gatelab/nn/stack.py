@@ -133,6 +133,12 @@ class StackStream:
         """The states of all layers, as the stack gives and takes them."""
         return tuple(stream.state for stream in self._streams)
 
+    @state.setter
+    def state(self, hx: Sequence) -> None:
+        """Goes on from other states, one of each layer."""
+        for stream, state in zip(self._streams, _each(self.stack, hx), strict=True):
+            stream.state = state
+
     def refresh(self) -> None:
         """``Stream.refresh`` of every layer."""
         for stream in self._streams:

@@ -105,6 +105,15 @@ class Stream:
         states = states if self.batch_size is not None else tuple(s.squeeze(1) for s in states)
         return states if len(states) > 1 else states[0]
 
+    @state.setter
+    def state(self, hx: Tensor | Sequence[Tensor]) -> None:
+        """Goes on from another state, in the layer's form; ``steps`` stays.
+
+        Raises:
+            ShapeError: it does not fit.
+        """
+        self._begin(hx)
+
     def reset(self, rows: Sequence[int] | np.ndarray | Tensor | None = None) -> None:
         """Begins anew from the layer's own initial state: the given sequences of the batch, or all.
 

@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 import torch
 
+from gatelab.cells import CELLS
+from gatelab.core.config import ModelConfig
 from gatelab.core.errors import InputError
 from gatelab.core.random import generator
 from gatelab.data.tokens import END, UNKNOWN, Tokenizer
 from gatelab.tasks.language import generate as module
-from gatelab.tasks.language.config import Generation
-from gatelab.tasks.language.generate import Live, encode_prompt, generate
+from gatelab.tasks.language.config import Generation, LanguageConfig
+from gatelab.tasks.language.generate import Live, Streamed, encode_prompt, generate
+from gatelab.tasks.language.model import LanguageNet
+from gatelab.tasks.language.search import take
 
 TEXTS = ["Anna likes the old clock.\n", "The clock doesn't like (small) rain, Anna says.\n", "rain likes rain"]
 TOKENIZERS = {kind: Tokenizer.learn(TEXTS, kind, size=40) for kind in ("characters", "words", "subwords")}
@@ -39,6 +43,29 @@ class Pairs:
 @pytest.fixture(params=TOKENIZERS)
 def tokenizer(request) -> Tokenizer:
     return TOKENIZERS[request.param]
+
+
+MODELS = [ModelConfig(cell, 6) for cell in CELLS] + [
+    ModelConfig("lstm", 6, 3, residual=True, dropout=0.5),
+    ModelConfig("gru", 6, 2, layer_norm=True, recurrent_dropout=0.5, learn_initial_state=True),
+    ModelConfig("lstm", 6, zoneout=0.3, weight_drop=0.5, peephole=True),
+]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_a_streamed_step_is_the_step_of_the_model(model):
+    torch.manual_seed(0)
+    net = LanguageNet(model, LanguageConfig(tied=True, embedding_size=4), 9).eval()
+    streamed, state, other = Streamed(net), None, None
+    rng = generator(0, "streamed")
+    for rows in ([0], [0], [0, 0, 0], [2, 1, 0], [1, 1, 2], [0, 2], [1, 0], [1], [0]):  # texts come, go, change places
+        ids = torch.from_numpy(rng.integers(9, size=len(rows)))  # (B,)
+        with torch.no_grad():
+            expected, state = net.step(ids, take(state, np.array(rows)))
+        found, other = streamed(ids, take(other, np.array(rows)))
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    begun, _ = streamed(ids, None)
+    torch.testing.assert_close(begun, net.step(ids)[0], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("prompt", ["", "Anna", "rain "])

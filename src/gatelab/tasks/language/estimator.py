@@ -13,7 +13,7 @@ from gatelab.core.errors import InputError
 from gatelab.core.task import Task
 from gatelab.tasks.estimating import Estimator
 from gatelab.tasks.language.config import Generation, LanguageConfig
-from gatelab.tasks.language.generate import Generated, Live, generate, step_of
+from gatelab.tasks.language.generate import Generated, Live, Streamed, generate
 from gatelab.tasks.language.task import Language
 
 
@@ -166,10 +166,10 @@ class LanguageModel(Estimator):
         """
         check_is_fitted(self, "model_")
         how = from_options(Generation, settings)
-        return generate(step_of(self.model_), self.task_.tokenizer, prompt, how, n, seed)
+        return generate(Streamed(self.model_), self.task_.tokenizer, prompt, how, n, seed)
 
     def stream(self, prompt: str = "", *, seed: int = 0, **settings: Any) -> Live:
         """The first text of ``generate``, its pieces one by one as they are drawn."""
         check_is_fitted(self, "model_")
         how = from_options(Generation, settings)
-        return Live(step_of(self.model_), self.task_.tokenizer, prompt, how, seed=seed)
+        return Live(Streamed(self.model_), self.task_.tokenizer, prompt, how, seed=seed)

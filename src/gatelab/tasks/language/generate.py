@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from gatelab.core.config import require
 from gatelab.core.errors import InputError, nearest
@@ -14,6 +16,9 @@ from gatelab.core.random import generator
 from gatelab.data.tokens import END, UNKNOWN, Piece, Tokenizer
 from gatelab.tasks.language.config import Generation
 from gatelab.tasks.language.search import Heard, Step, Token, Written, draw, read, search
+
+if TYPE_CHECKING:
+    from gatelab.tasks.language.model import LanguageNet
 
 _SHOWN_CHARACTERS = 60
 _TEXTS_AT_ONCE, _CHANCES_AT_ONCE = 256, 1 << 21
@@ -32,10 +37,32 @@ class Generated(NamedTuple):
     """Whether the model ended it; no: it is cut at ``max_length``."""
 
 
-def step_of(model: Any) -> Step:
-    """The step of a ``LanguageNet``, wherever its weights are."""
-    device = next(model.parameters()).device
-    return lambda ids, state: model.step(ids.to(device), state)
+class Streamed:
+    """The step of a ``LanguageNet``, wherever its weights are: ``model.step`` with weights that are prepared once.
+
+    A layer prepares its weights for a whole sequence anew at every call, which for one token costs far more than the
+    token. While as many texts are written as at the step before, the encoder is therefore streamed.
+    """
+
+    def __init__(self, model: LanguageNet):
+        self._model, self._texts = model, 0
+        self._stream: Any = None
+
+    @torch.no_grad()
+    def __call__(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """As ``search.Step``: from ``ids (B,)`` to ln p of what may come next, ``(B, V)``."""
+        ids = ids.to(self._model.embedding.weight.device)
+        if len(ids) != self._texts:
+            self._texts, self._stream = len(ids), None
+            return self._model.step(ids, state)
+        if self._stream is None:
+            self._stream = self._model.encoder.stream(batch_size=self._texts)
+        if state is None:
+            self._stream.reset()
+        else:
+            self._stream.state = state
+        output = self._stream(self._model.embedding(ids))  # (B, H)
+        return self._model.log_probabilities(self._model.narrow(output)), self._stream.state
 
 
 def generate(

@@ -18,7 +18,7 @@ from gatelab.tasks.language.baselines import NGrams
 from gatelab.tasks.language.batches import Pieces, TextBatch, stream_steps, stream_windows
 from gatelab.tasks.language.config import LanguageConfig
 from gatelab.tasks.language.corpus import PARTS, Corpus, Held
-from gatelab.tasks.language.generate import step_of
+from gatelab.tasks.language.generate import Streamed
 from gatelab.tasks.language.model import LanguageNet
 from gatelab.tasks.language.passes import evaluating, stream_losses, text_losses
 from gatelab.tasks.language.predict import predict_lines
@@ -167,8 +167,8 @@ class Language(Task):
             return {}
         with evaluating(model):
             if lines:
-                return samples.of_lines(step_of(model), self.parts["train"].texts, self.parts["test"].texts)
-            return samples.of_stream(step_of(model))
+                return samples.of_lines(Streamed(model), self.parts["train"].texts, self.parts["test"].texts)
+            return samples.of_stream(Streamed(model))
 
     def baselines(self) -> Mapping[str, Callable[[Part], Evaluation]]:
         """Chance; and, where there is a training part, frequencies of tokens and of n-grams."""
