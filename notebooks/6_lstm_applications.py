@@ -21,9 +21,11 @@
 # You will
 #
 # 1. tell, before any network is trained, which sequences could need a memory at all;
-# 2. predict the outcome on forecasts, music, pictures read step by step, and problems made to need a memory;
+# 2. predict the outcome on forecasts, text, speech, music, pictures read step by step, and problems made to need a
+#    memory;
 # 3. read the experiment: three cells at equal parameters, beside a simple method each;
 # 4. look into trained networks: how far back does each of them look?
+# 5. let one write names, and see how it knows when a name is over.
 #
 # Letters are those of notebook 1: $T$ steps, $B$ sequences at a time, $I$ inputs, $H$ hidden units.
 #
@@ -40,13 +42,16 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from IPython.display import display
 
 warnings.filterwarnings("ignore", message="IProgress not found")  # a progress bar that nobody needs
 
+import gatelab
 from gatelab.cells import CELLS
 from gatelab.core.errors import GatelabError
 from gatelab.core.files import read_json
+from gatelab.data.tokens import END
 from gatelab.report.palette import PALETTE
 from gatelab.report.plots.drawing import THEME
 from gatelab.studies.answer import load, study
@@ -54,6 +59,8 @@ from gatelab.studies.questions.applications_page import over_rnn, standing
 from gatelab.studies.questions.applications_table import chosen
 from gatelab.studies.questions.comparison_trial import flat
 from gatelab.studies.training_trial import model_of, task_of
+from gatelab.tasks.language.generate import Streamed
+from gatelab.tasks.language.samples import of_lines
 from gatelab.training.runs import Run
 
 BUDGET = os.environ.get("GATELAB_BUDGET", "standard")
@@ -312,7 +319,74 @@ for each in looked:
 # That a network looks far back does not say that it gains by it, and an even curve can also be that of a network that
 # has learned nothing. Read this picture beside the errors above.
 #
-# ## 6 · Was it only too short?
+# ## 6 · A network that writes, and knows when to stop
+#
+# A network that says which letter comes next, $p(x_{t+1} \mid x_1 \dots x_t)$, also writes: draw a letter, read it as
+# the next input, and so on. In gatelab the end of a name is one more letter of the alphabet, learned like the others,
+# so that the product of all chances is that of the whole name,
+#
+# $$p(\text{name}) = \prod_{t=0}^{T} p(x_{t+1} \mid x_0 \dots x_t), \qquad x_0 = x_{T+1} = \text{end},$$
+#
+# and writing stops by itself. The names are those of the table above, the network is larger.
+#
+# > **Predict, then run.** How many of the names it writes will stand in its training part: none, a tenth, nearly all?
+# > And where in `christopher` will it think that the name may be over?
+
+# %%
+size = {"hidden_size": 32, "max_steps": 150} if QUICK else {"hidden_size": 128, "dropout": 0.2, "epochs": 10}
+model = gatelab.LanguageModel(cell="gru", batch_size=64, **size).fit("names_makemore")
+print(f"GRU, {size['hidden_size']} units: {model.evaluate()['NLL']:.3f} nats a letter on the test part\n")
+for name in model.generate(n=10, seed=1):
+    print(f"{name.text:<14} ln p = {name.log_probability:6.2f}" + ("" if name.ended else "   cut"))
+print("\nthe likeliest after mar:", ", ".join("mar" + name.text for name in model.generate("mar", n=6, beam=20)))
+
+# %%
+WATCHED = ("anna", "annabelle", "christopher", "jo")
+
+
+def chance_of_end(name):
+    """p(end) before the first letter and after each: ``(T + 1,)``."""
+    step, state, chances = Streamed(model.model_), None, []
+    for token in (END, *model.task_.tokenizer.encode(name)):
+        expected, state = step(torch.tensor([token]), state)  # (1, V)
+        chances.append(float(expected[0, END].exp()))
+    return chances
+
+
+wide = [len(name) + 1 for name in WATCHED]
+fig, axes = plt.subplots(1, len(WATCHED), figsize=(8, 2.2), sharey=True, width_ratios=wide)
+for axis, name in zip(axes, WATCHED, strict=True):
+    axis.bar(range(len(name) + 1), chance_of_end(name), color=COLOUR["gru"])
+    axis.set_xticks(range(len(name) + 1), ["·", *name])
+    axis.set(title=name, ylim=(0, 1))
+axes[0].set_ylabel("p(end) after the letter")
+plt.show()
+
+# %%
+parts = model.task_.parts
+facts = of_lines(Streamed(model.model_), parts["train"].texts, parts["test"].texts)
+fig, axis = plt.subplots(figsize=(6, 2.6))
+for which, colour, label in (
+    ("real", COLOUR["muted"], "real names (test part)"),
+    ("written", COLOUR["gru"], "written"),
+):
+    lengths = facts[f"{which}_lengths"]  # (S,)
+    axis.plot(np.bincount(lengths) / len(lengths), color=colour, marker="o", markersize=3, label=label)
+axis.set(xlabel="letters of a name", ylabel="share of the names", ylim=(0, None))
+axis.legend()
+plt.show()
+for which in ("real", "written"):
+    new, again = (100 * facts[f"{which}_{fact}"].mean() for fact in ("new", "again"))
+    length = facts[f"{which}_lengths"].mean()
+    print(f"{which:<8} {len(facts[f'{which}_new']):,} names of {length:.2f} letters: "
+          f"{new:.0f} % not in the training part, {again:.1f} % like one before")  # fmt: skip
+
+# %% [markdown]
+# No rule says how long a name is. What the chance of an end depends on is in the state: letters counted roughly, the
+# endings that names have. A language model that has no such token must be stopped from outside, and says nothing of
+# how likely its text is as a whole.
+#
+# ## 7 · Was it only too short?
 #
 # Cells learn at different speeds, and an RNN that would get there with ten times the steps has not been beaten for
 # good.
@@ -333,7 +407,7 @@ for each in answer.findings["applications"]:
 # %% [markdown]
 # Where the last quarter still won several percent, the comparison is one of speed as much as of ability.
 #
-# ## 7 · What was found, and what was not
+# ## 8 · What was found, and what was not
 
 # %%
 for sentence in answer.verdict.split(". "):
@@ -344,9 +418,9 @@ absent = ", ".join(answer.findings["missing"])
 print(f"Fields that the question names and that are not here yet: {absent or 'none'}.")
 
 # %% [markdown]
-# That list matters: text and speech are where gated cells made their name, and this page cannot speak of them until
-# gatelab has these tasks. Nor does it speak of large networks, of many layers (notebook 8), or of data a hundred times
-# as large. The intervals are about chance in training; one detector, one city and one composer stand for their fields.
+# Text and speech are where gated cells made their name, with networks and data a thousand times as large as these: this
+# page cannot speak of those, nor of many layers (notebook 8). The intervals are about chance in training; one detector,
+# one city and one composer stand for their fields.
 #
 # **What to do with it.** Put a simple method beside your network before you put a second network beside the first. If
 # a window of the last few values does as well, take the window. If what matters is far back, take a gated cell.

@@ -100,6 +100,9 @@ class Loss(NamedTuple):
     """How many items the mean is over; 0 where everything in the batch is masked."""
     state: Any = None
     """State after the batch, a tensor or nested tuples of tensors, where the next batch may carry it on."""
+    scale: float = 1.0
+    """What a step takes the gradient of ``mean`` times: items of the batch over those of a usual one, where batches
+    are sorted by their number and every item of an epoch is to count the same."""
 
 
 class Task(ABC):

@@ -50,7 +50,7 @@ class Learner:
         """
         self.optimizer.zero_grad(set_to_none=True)
         if share > 0:
-            (loss.mean * share).backward()
+            (loss.mean * (share * loss.scale)).backward()
         self.group.add_up(self.parameters)
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         self._norm = torch.nn.utils.get_total_norm(gradients)

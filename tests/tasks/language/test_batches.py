@@ -60,3 +60,5 @@ def test_a_batch_can_be_shared():
     share = batch.take(slice(1, 3))
     assert (share.size, share.steps) == (2, 4)
     assert torch.equal(share.truth, batch.truth[:, 1:])
+    short = next(Pieces(LINES, 100).batches(1))
+    assert short.scale == short.take(slice(0, 0)).scale == 1 / (18 / 4)  # [END]: one of 18 tokens in 4 batches

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gatelab.core.config import ModelConfig
+from gatelab.core.config import ModelConfig, TrainingConfig
 from gatelab.core.errors import DataError, InputError
 from gatelab.core.random import generator
 from gatelab.data.tokens import END, UNKNOWN
@@ -14,6 +14,7 @@ from gatelab.report import render
 from gatelab.report.page import Page
 from gatelab.tasks.language.config import LanguageConfig
 from gatelab.tasks.language.task import Language
+from gatelab.training.learner import Learner
 
 VERBS, NOUNS = ["sees", "hears", "finds", "likes"], ["cat", "dog", "bird", "fox"]
 
@@ -51,6 +52,26 @@ def test_scores_are_those_of_every_token_with_ends(tokens, documents):
         assert held.characters == len(held.values) - held.documents
         assert held.documents == ends or documents == "lines"
         assert found.metrics["BPC"] == pytest.approx(losses.sum() / np.log(2) / held.characters)
+
+
+def test_every_token_of_lines_counts_the_same_in_an_epoch_however_long_its_line():
+    rng = generator(0, "uneven")
+    names = ["".join(rng.choice(list("abc"), length)) for length in rng.integers(1, 15, 300)]
+    task = Language.open([name + "\n" for name in names], LanguageConfig(documents="lines", split=(0.8, 0.1, 0.1)))
+    net = network(task).train()
+    learner = Learner(task, net, TrainingConfig(epochs=1), torch.device("cpu"))
+    summed = {name: torch.zeros_like(p) for name, p in net.named_parameters()}
+    batches = list(task.batches("train", 10, generator(0, "order")))
+    assert max(batch.scale for batch in batches) > 2 * min(batch.scale for batch in batches)
+    for batch in batches:
+        learner.backward(learner.forward(batch, None))
+        for name, p in net.named_parameters():
+            summed[name] += p.grad / len(batches)
+    (whole,) = task.batches("train", 10_000)
+    learner.backward(learner.forward(whole, None))
+    assert whole.scale == 1
+    for name, p in net.named_parameters():
+        torch.testing.assert_close(summed[name], p.grad, rtol=1e-4, atol=1e-6)
 
 
 def test_a_uniform_model_has_the_perplexity_of_its_vocabulary():

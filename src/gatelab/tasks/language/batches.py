@@ -9,7 +9,7 @@ T steps, B texts side by side, N tokens of a part.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ class TextBatch:
     read: Tensor  # (T, B) int64 numbers of tokens; what stands where there is nothing to predict changes nothing
     truth: Tensor  # (T, B) int64 the next ones, or NOTHING
     carries: bool = False
+    scale: float = 1.0  # tokens of the batch that it is, or is a share of, over those of a usual batch
 
     @property
     def size(self) -> int:
@@ -45,11 +46,11 @@ class TextBatch:
 
     def take(self, which: slice) -> TextBatch:
         """These of its texts alone."""
-        return TextBatch(self.read[:, which], self.truth[:, which], self.carries)
+        return replace(self, read=self.read[:, which], truth=self.truth[:, which])
 
     def to(self, device: Any) -> TextBatch:
         """The same batch on ``device``."""
-        return TextBatch(self.read.to(device), self.truth.to(device), self.carries)
+        return replace(self, read=self.read.to(device), truth=self.truth.to(device))
 
 
 # ---- one stream ----------------------------------------------------------------------------------------------------
@@ -111,11 +112,16 @@ class Pieces:
         return -(-len(self.starts) // batch_size)
 
     def batches(self, batch_size: int, rng: np.random.Generator | None = None, start: int = 0) -> Iterator[TextBatch]:
-        """Batches of pieces of like length, shuffled by ``rng``; the first ``start`` are left out."""
-        for which in batches_of(self.lengths, batch_size, rng)[start:]:
-            yield self._batch(which)
+        """Batches of pieces of like length, shuffled by ``rng``; the first ``start`` are left out.
 
-    def _batch(self, which: Array) -> TextBatch:
+        A batch of short pieces holds fewer tokens. If its mean counted as much as that of a batch of long ones, the
+        tokens of short pieces would count more, and a model would learn to end its texts too soon.
+        """
+        usual = self.lengths.sum() / self.count(batch_size)
+        for which in batches_of(self.lengths, batch_size, rng)[start:]:
+            yield self._batch(which, usual)
+
+    def _batch(self, which: Array, usual: float) -> TextBatch:
         read = np.full((int(self.lengths[which].max()), len(which)), END, np.int64)  # (T, B)
         truth = np.full_like(read, NOTHING)  # (T, B)
         for column, at in enumerate(which.tolist()):
@@ -124,7 +130,7 @@ class Pieces:
             read[1:length, column] = self.values[first : first + length - 1]
             if not self._begins[at]:
                 read[0, column] = self.values[first - 1]
-        return TextBatch(_tensor(read), _tensor(truth))
+        return TextBatch(_tensor(read), _tensor(truth), scale=float(self.lengths[which].sum() / usual))
 
 
 def side_by_side(texts: Sequence[Array]) -> TextBatch:

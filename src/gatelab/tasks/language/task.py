@@ -127,7 +127,7 @@ class Language(Task):
         losses, state = model.losses(batch.read, batch.truth, state)  # (N,)
         if not len(losses):  # a share of a batch in which every stream has ended
             return Loss(losses.sum(), 0, state)
-        return Loss(losses.mean(), len(losses), state)
+        return Loss(losses.mean(), len(losses), state, batch.scale)
 
     @property
     def _window(self) -> int:
