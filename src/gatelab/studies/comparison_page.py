@@ -107,7 +107,7 @@ def _learning_curves(study: Comparing, trained: Mapping[str, Sequence[Record]]) 
             by_time.append(_over_time(cell, [record.measures["history"] for record in rows], criterion))
     if not by_epoch:
         return []
-    name = f"validation {criterion.name}"
+    name = f"validation {criterion.name.removeprefix('validation_').replace('_', ' ')}"
     svg = plots.panels([
         plots.Panel(by_epoch, "By epoch", "epoch", name),
         plots.Panel(by_time, "By training time, best so far", "seconds", name),
@@ -126,9 +126,9 @@ def _band(cell: str, curves: Sequence[Sequence[float]]) -> plots.Line:
 
 
 def _over_time(cell: str, histories: Sequence[Sequence[Mapping[str, Any]]], criterion: Any) -> plots.Line:
-    """The best value so far on a common clock: median and range over seeds."""
-    ends = [history[-1]["seconds"] for history in histories]
-    clock = np.linspace(min(history[0]["seconds"] for history in histories), max(ends), 100)  # (100,)
+    """The best value so far on a common clock, from where every seed has one: median and range over seeds."""
+    first, last = (max(history[at]["seconds"] for history in histories) for at in (0, -1))
+    clock = np.linspace(first, last, 100)  # (100,)
     tracks = []
     for history in histories:
         best = best_so_far(criterion_curve(history, criterion), criterion)  # (E,)
