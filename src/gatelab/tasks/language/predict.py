@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,10 +11,11 @@ import pandas as pd
 
 from gatelab.core.errors import DataError
 from gatelab.data.tokens import END, UNKNOWN
-from gatelab.tasks.language.corpus import texts_of
+from gatelab.tasks.language.corpus import Given, texts_of
 from gatelab.tasks.language.passes import text_losses
 
 if TYPE_CHECKING:
+    from gatelab.data.lines import Document
     from gatelab.tasks.language.task import Language
 
 Array = np.ndarray
@@ -38,9 +39,11 @@ def predict_lines(task: Language, model: Any, source: Any) -> pd.DataFrame:
         InputError: no such file or data set.
         DataError: no text, or a byte that is none.
     """
-    rows = [row for number, lines in _documents(task, source) for row in _rows(task, model, number, lines)]
+    texts = texts_of(source, task.config.encoding)
+    rows = [row for name, lines in _documents(task, texts) for row in _rows(task, model, name, lines)]
     if not rows:
-        raise DataError("there is no text in what was given", fix="give at least one line that is not blank")
+        where = texts[0].name if len(texts) == 1 else "what was given"
+        raise DataError(f"there is no text in {where}", fix="give at least one line that is not blank")
     found = pd.DataFrame(rows)
     found.attrs = {"brief": ["line", "text", "tokens", "NLL", "perplexity", "least_expected"], "notes": []}
     return found
@@ -52,10 +55,10 @@ class _Line(NamedTuple):
     ids: Array  # (length,) its tokens
 
 
-def _documents(task: Language, source: Any) -> Iterator[tuple[str, list[_Line]]]:
+def _documents(task: Language, texts: Sequence[Document | Given]) -> Iterator[tuple[str, list[_Line]]]:
     """Each document by the name of its file, and its lines that hold tokens."""
     by_line = task.config.documents == "lines"
-    for text in texts_of(source, task.config.encoding):
+    for text in texts:
         found = []
         for number, line in enumerate(text.lines(keep_ends=not by_line), 1):
             if len(ids := task.tokenizer.encode(line)) and (line.strip() or not by_line):
