@@ -94,7 +94,7 @@ def test_int8_measures_its_loss_on_the_runs_own_test_part(capsys):
     printed = capsys.readouterr()
     assert "all of its rows" not in printed.err
     loss = json.loads(printed.out)["int8"]
-    assert (loss["metric"], loss["part"]) == ("MAE", "test")
+    assert (loss["metric"], loss["part"]) == ("MAE", "the test part")
     fitted = json.loads(said(capsys, *FIT, "--out", "run", "--json"))  # finished: only scored
     assert loss["before"] == pytest.approx(fitted["metrics"]["MAE"], rel=1e-6)
     assert 0 < abs(loss["after"] - loss["before"]) < 0.05 * loss["before"]
@@ -107,6 +107,7 @@ def test_int8_measures_on_other_data_that_are_named(capsys):
     found = json.loads(said(capsys, "export", "run", "short.csv", "--onnx", "small.onnx", "--int8", "--json"))
     loaded = load("run")
     scored = loaded.task.reopen("short.csv", "evaluate")
+    assert found["int8"]["part"] == "all of short.csv"
     assert found["int8"]["before"] == pytest.approx(scored.evaluate(loaded.model, "test").metrics["MAE"])
 
 

@@ -18,6 +18,7 @@ from gatelab.core.config import ModelConfig, TrainingConfig, from_dict, to_dict
 from gatelab.core.errors import GatelabError, InputError
 from gatelab.core.random import generator
 from gatelab.core.task import Evaluation, Task
+from gatelab.nn.onnx import quantised, rounded
 from gatelab.report import render
 from gatelab.report.page import Page
 from gatelab.tasks import TASKS
@@ -382,6 +383,8 @@ def test_exports_a_graph_that_computes_alike_or_says_that_it_cannot(fixture, tas
         return
     exported = task.export(fitted.model)
     assert exported.difference() <= exported.tolerance <= 1e-4
+    small = quantised(task.export(rounded(fitted.model)))
+    assert small.difference() <= small.tolerance <= 1e-4
     metadata = {entry.key: json.loads(entry.value) for entry in exported.model.metadata_props}
     assert metadata["task"] == task.name
     assert all(port["text"] and "batch" in port["shape"] for port in metadata["inputs"] + metadata["outputs"])

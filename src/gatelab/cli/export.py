@@ -80,25 +80,29 @@ def _export(loaded: Loaded, options: Options) -> dict[str, Any]:
 def _export_int8(loaded: Loaded, options: Options, folder: Path) -> dict[str, Any]:
     from gatelab.nn.onnx import quantised, rounded
 
-    task, part = _judge(loaded, options, folder)
+    task, part, items = _judge(loaded, options, folder)
     model = rounded(loaded.model)
     plain: Export = loaded.task.export(model)
     export, metric = quantised(plain), task.metrics[0]
     before, after = (task.evaluate(network, part).metrics[metric.name] for network in (loaded.model, model))
-    loss = {"metric": metric.name, "unit": metric.unit, "part": part, "before": before, "after": after}
+    loss = {"metric": metric.name, "unit": metric.unit, "part": items, "before": before, "after": after}
     return {**_written(export, options), "int8": {"float32_bytes": len(plain.content), **loss}}
 
 
-def _judge(loaded: Loaded, options: Options, folder: Path) -> tuple[Task, Part]:
-    """What the loss is measured on: other data, all of them, or the test part of what the model was trained on."""
+def _judge(loaded: Loaded, options: Options, folder: Path) -> tuple[Task, Part, str]:
+    """What the loss is measured on: other data, all of them, or the test part of what the model was trained on.
+
+    And what that is called.
+    """
     if options.data is not None:
-        return loaded.task.reopen(options.data, "evaluate"), "test"
+        return loaded.task.reopen(options.data, "evaluate"), "test", f"all of {options.data}"
     source = remembered_source(folder)
     task = type(loaded.task).open(source, loaded.task.config)
     if _apart_from_notes(task.state()) != _apart_from_notes(loaded.run.task_state):  # updated, or the file has changed
         note(f"{source} is not what the model's scales were fitted on: all of its rows are scored")
-        return loaded.task.reopen(source, "evaluate"), "test"
-    return task, "test" if task.count("test", 1) else "validation"
+        return loaded.task.reopen(source, "evaluate"), "test", f"all of {source}"
+    part: Part = "test" if task.count("test", 1) else "validation"
+    return task, part, f"the {part} part"
 
 
 def _apart_from_notes(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,7 +152,7 @@ def _show_loss(size: int, found: dict[str, Any]) -> None:
     unit = f" {found['unit']}" if found["unit"] else ""
     after, before = (f"{number(found[which])}{unit}" for which in ("after", "before"))
     say(
-        f"int8     {found['metric']} {after} on the {found['part']} part, and {before} with float32 weights; {size:,} "
+        f"int8     {found['metric']} {after} on {found['part']}, and {before} with float32 weights; {size:,} "
         f"bytes instead of {found['float32_bytes']:,}",
         "         Weights are integers in the file and float32 in the arithmetic: it is smaller, not faster. They are "
         "unpacked at each call unless",

@@ -101,8 +101,8 @@ def remembered_source(folder: Path) -> str:
     except GatelabError:
         pass
     raise InputError(
-        f"no table is given, and {folder} does not say what the model was trained on",
-        fix="name the table after the folder",
+        f"no data are given, and {folder} does not say what the model was trained on",
+        fix="name the data after the folder",
     )
 
 

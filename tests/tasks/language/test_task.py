@@ -10,6 +10,7 @@ from gatelab.core.config import ModelConfig, TrainingConfig
 from gatelab.core.errors import DataError, InputError
 from gatelab.core.random import generator
 from gatelab.data.tokens import END, UNKNOWN
+from gatelab.nn.onnx import quantised, rounded
 from gatelab.report import render
 from gatelab.report.page import Page
 from gatelab.tasks.language.config import LanguageConfig
@@ -145,8 +146,11 @@ def test_a_report_shows_what_is_written_and_what_is_hard(documents):
 def test_every_end_is_exported(config, model):
     pytest.importorskip("onnxruntime")
     task = opened(**config)
-    exported = task.export(network(task, **model))
+    net = network(task, **model)
+    exported, small = task.export(net), quantised(task.export(rounded(net)))
     assert exported.difference() <= exported.tolerance
+    assert small.difference() <= small.tolerance
+    assert len(small.content) < len(exported.content)
     metadata = {entry.key: json.loads(entry.value) for entry in exported.model.metadata_props}
     assert type(task.tokenizer).from_state(metadata["tokenizer"]) == task.tokenizer
     assert ("initial_h" in metadata) == bool(model.get("learn_initial_state"))

@@ -67,6 +67,12 @@ class LanguageNet(nn.Module):
         """ln p of every token, ``(N, V)``, from ``rows (N, ·)`` of what ``forward`` gives."""
         return self.head.log_probabilities(rows, self.embedding.weight)
 
+    def matrices(self) -> list[Tensor]:
+        """The weights of the softmax where they are no linear layer's: what an export may round to eight bits."""
+        if isinstance(self.head, AdaptiveSoftmax):
+            return []
+        return [self.embedding.weight if self.head.weight is None else self.head.weight]  # (V, ·)
+
     def step(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """One token further in each of B texts.
 
