@@ -382,6 +382,8 @@ for which in ("real", "written"):
           f"{new:.0f} % not in the training part, {again:.1f} % like one before")  # fmt: skip
 
 # %% [markdown]
+# (Equal names stay in one part, so no real name of the test part is in the training part.)
+#
 # No rule says how long a name is. What the chance of an end depends on is in the state: letters counted roughly, the
 # endings that names have. A language model that has no such token must be stopped from outside, and says nothing of
 # how likely its text is as a whole.
