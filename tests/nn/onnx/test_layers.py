@@ -163,6 +163,7 @@ def test_current_weights_under_a_parametrization():
         (lambda: gnn.RNN(I, H, batch_norm=True), "batch_norm"),
         (lambda: gnn.MinGRU(I, H), "MinGRU"),
         (lambda: nn.Linear(I, H), "Linear"),
+        (lambda: gnn.Stack(gnn.GRU(I, H)), "Stack"),
     ],
 )
 def test_what_cannot_be_written_is_refused(make, said):

@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from gatelab.core.config import ModelConfig
-from gatelab.core.errors import InputError
 from gatelab.tasks.classifying.labels import Labels
 from gatelab.tasks.classifying.model import Classifier
 from gatelab.tasks.classifying.onnx import Steps, export
@@ -16,9 +15,9 @@ LABELS = Labels(("a", "b", "c"), (3, 2, 1))
 STEPS = Steps(np.float32, (2,), "values", lambda graph, value: value, lambda rng, shape: rng.normal(size=shape))
 
 
-def classifier(pooling, **model):
+def classifier(pooling, width=2, **model):
     torch.manual_seed(0)
-    found = Classifier(ModelConfig(hidden_size=5, **model), nn.Identity(), 2, pooling, np.log(LABELS.shares))
+    found = Classifier(ModelConfig(hidden_size=5, **model), nn.Identity(), width, pooling, np.log(LABELS.shares))
     found.temperature.fill_(1.7)
     return found
 
@@ -40,6 +39,14 @@ def test_a_wrong_temperature_would_be_seen():
     assert type(other)(exported.model, other.samples, other.network).difference() > 1e-3
 
 
-def test_residual_connections_are_refused():
-    with pytest.raises(InputError, match="cannot be exported"):
-        export("toy", classifier("max", residual=True, num_layers=2), LABELS, STEPS, {})
+@pytest.mark.parametrize(("pooling", "bidirectional"), [("last", True), ("mean", False), ("max", True)])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_residual_connections_are_exported(pooling, bidirectional, cell):
+    options = {"residual": True, "num_layers": 3, "cell": cell, "bidirectional": bidirectional}
+    torch.manual_seed(0)
+    wide = 10 if bidirectional else 5  # as wide as a layer, so that the first has a residual connection, too
+    steps = STEPS._replace(width=(wide,))
+    for model, each in ((classifier(pooling, **options), STEPS), (classifier(pooling, wide, **options), steps)):
+        exported = export("toy", model, LABELS, each, {})
+        assert model.encoder.residuals[0] == (each is steps)
+        assert exported.difference() <= exported.tolerance <= 1e-4

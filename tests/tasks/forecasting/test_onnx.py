@@ -99,7 +99,7 @@ def test_gaps_covariates_categories_calendar_and_several_series(bidirectional):
     roles = {"target": ("load", "price"), "id": "id", "past": ("wind", "sky"), "future": ("day", "degrees")}
     task = opened(table, roles=roles, normalise="standard", calendar=True)
     assert set(task.features.gappy) == {"load", "price", "wind", "degrees"}
-    model = network(task, "lstm", bidirectional=bidirectional)
+    model = network(task, "lstm", bidirectional=bidirectional, num_layers=2, residual=bidirectional)
     exported = task.export(model)
     codes = {kind: code for code, kind in enumerate(KINDS)}
     listed = {entry.key: json.loads(entry.value) for entry in exported.model.metadata_props}["series"]

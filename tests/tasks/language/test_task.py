@@ -141,6 +141,8 @@ def test_a_report_shows_what_is_written_and_what_is_hard(documents):
         ({"tied": True, "embedding_size": 7}, {"cell": "rnn"}),
         ({"adaptive": True, "tokens": "words"}, {"cell": "gru", "learn_initial_state": True}),
         ({"tokens": "subwords", "vocabulary": 60}, {"cell": "lstm", "layer_norm": True, "zoneout": 0.1}),
+        ({}, {"cell": "lstm", "num_layers": 3, "residual": True, "learn_initial_state": True}),
+        ({"embedding_size": 12}, {"cell": "gru", "num_layers": 2, "residual": True}),
     ],
 )
 def test_every_end_is_exported(config, model):
@@ -154,12 +156,6 @@ def test_every_end_is_exported(config, model):
     metadata = {entry.key: json.loads(entry.value) for entry in exported.model.metadata_props}
     assert type(task.tokenizer).from_state(metadata["tokenizer"]) == task.tokenizer
     assert ("initial_h" in metadata) == bool(model.get("learn_initial_state"))
-
-
-def test_residual_connections_are_not_exported():
-    task = opened()
-    with pytest.raises(InputError):
-        task.export(network(task, num_layers=2, residual=True))
 
 
 def test_data_are_told_apart():

@@ -2,7 +2,7 @@
 
 from gatelab.nn.onnx.graph import Graph
 from gatelab.nn.onnx.int8 import quantised, rounded
-from gatelab.nn.onnx.layers import export, recurrent, require_known
+from gatelab.nn.onnx.layers import ends, export, layers_of, recurrent, require_known, within
 from gatelab.nn.onnx.proof import Export, Sample, deviation, frozen, latency
 
 __all__ = [
@@ -10,11 +10,14 @@ __all__ = [
     "Graph",
     "Sample",
     "deviation",
+    "ends",
     "export",
     "frozen",
     "latency",
+    "layers_of",
     "quantised",
     "recurrent",
     "require_known",
     "rounded",
+    "within",
 ]

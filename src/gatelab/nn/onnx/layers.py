@@ -39,6 +39,7 @@ from gatelab.nn.onnx.graph import Array, Graph, array
 from gatelab.nn.onnx.proof import Export, Sample, deviation, frozen
 from gatelab.nn.open_loop import weights_of
 from gatelab.nn.packing import STATES
+from gatelab.nn.stack import Stack
 
 
 class _Node(NamedTuple):
@@ -83,6 +84,12 @@ def export(layer: nn.Module, *, lengths: bool = True, initial_state: bool = True
         InputError: ONNX has no node for what the layer computes, or ``onnx`` is not installed.
     """
     ours = from_torch(layer) if type(layer) in (nn.RNN, nn.LSTM, nn.GRU) else layer
+    if isinstance(ours, Stack):
+        raise InputError(
+            "a Stack cannot be exported by itself: its layers have a state each",
+            expected="a layer",
+            fix="export its layers",
+        )
     require_known(ours)
     whole, exact = frozen(ours), frozen(ours, torch.float64)
     samples = tuple(_sample(whole, exact, B, T, lengths, initial_state) for B, T in _SHAPES)
@@ -113,8 +120,17 @@ def _graph(layer: Recurrent, lengths: bool, initial_state: bool) -> Graph:
     return graph
 
 
+def layers_of(encoder: Recurrent | Stack) -> list[Recurrent]:
+    """The layers of an encoder (``gatelab.nn.recurrent``), the lowest first."""
+    return list(encoder.layers) if isinstance(encoder, Stack) else [encoder]
+
+
 def require_known(layer: nn.Module) -> None:
     """Raises ``InputError`` unless what ``layer`` computes in evaluation can be written."""
+    if isinstance(layer, Stack):
+        for each in layer.layers:
+            require_known(each)
+        return
     if not isinstance(layer, Recurrent) or layer.cell not in _NODES:
         found = [f"the cell {getattr(layer, 'cell', type(layer).__name__)}"]
     else:
@@ -128,13 +144,13 @@ def require_known(layer: nn.Module) -> None:
 
 
 def recurrent(
-    graph: Graph, layer: Recurrent, x: str, lengths: str, initial: Sequence[str] | None
+    graph: Graph, layer: Recurrent | Stack, x: str, lengths: str, initial: Sequence[str] | None
 ) -> tuple[str, list[str]]:
     """Writes all stacked layers of ``layer`` into ``graph``.
 
     Args:
         graph: where to.
-        layer: one that ``require_known`` lets through.
+        layer: one that ``require_known`` lets through; the layers of a ``Stack`` have as many units each.
         x: value of the sequences ``(T, B, I)``.
         lengths: value of the lengths ``(B,)`` int32, or "" where all have T steps.
         initial: values of the initial states ``(L·D, B, H)``; none: the layer's own.
@@ -142,6 +158,8 @@ def recurrent(
     Returns:
         Values of the outputs ``(T, B, D·H)`` and of each final state ``(L·D, B, H)``.
     """
+    if isinstance(layer, Stack):
+        return _residual(graph, layer, x, lengths, initial)
     L, D = layer.num_layers, _directions(layer)
     stepwise = layer.proj_size or any(extra.name in _IN_STEPS for extra in layer.extras)
     own = _own_states(graph, layer, x) if initial is None else initial
@@ -154,6 +172,56 @@ def recurrent(
         x = graph.reshape(graph.node("Transpose", outputs, perm=(0, 2, 1, 3)), 0, 0, D * layer.state_sizes[0])
         finals.append(final)
     return x, [graph.node("Concat", *state, axis=0) for state in zip(*finals, strict=True)]
+
+
+def _residual(graph: Graph, stack: Stack, x: str, lengths: str, initial: Sequence[str] | None) -> tuple[str, list[str]]:
+    """The layers of ``stack``, with their residual connections, as ``recurrent`` writes one."""
+    count = len(stack.layers)
+    parts = [_split(graph, state, count) for state in initial or ()]  # L values (D, B, H) for each state
+    finals: list[list[str]] = []
+    if lengths and stack.residuals[0]:  # what is added beyond a length has to be 0, too
+        x = graph.node("Where", within(graph, x, lengths), x, graph.constant(0, np.float32))
+    for number, (layer, residual) in enumerate(zip(stack.layers, stack.residuals, strict=True)):
+        own = None if initial is None else [part[number] for part in parts]
+        y, final = recurrent(graph, layer, x, lengths, own)
+        x = graph.node("Add", x, y) if residual else y
+        finals.append(final)
+    return x, [graph.node("Concat", *state, axis=0) for state in zip(*finals, strict=True)]
+
+
+def ends(graph: Graph, encoder: Recurrent | Stack, output: str, final: str, lengths: str) -> str:
+    """What ``recurrent`` gives where each direction has read everything, ``(B, D·H)``; zeros for a length of 0.
+
+    Args:
+        graph: where to.
+        encoder: what was written.
+        output: value of its outputs ``(T, B, D·H)``.
+        final: value of its final states h ``(L·D, B, H)``.
+        lengths: value of the lengths ``(B,)`` int32.
+    """
+    top = layers_of(encoder)[-1]
+    D, H = _directions(top), top.state_sizes[0]
+    if isinstance(encoder, Recurrent):  # the state is what it gives
+        last = graph.slice(final, -D, np.iinfo(np.int64).max, axis=0)  # (D, B, H)
+        return graph.reshape(graph.node("Transpose", last, perm=[1, 0, 2]), 0, D * H)
+    one = graph.constant([1], np.int64)
+    count = graph.reshape(graph.cast(lengths, np.int64), 1, -1, 1)  # (1, B, 1)
+    at = graph.node("Max", graph.node("Sub", count, one), graph.constant([0], np.int64))  # (1, B, 1)
+    shape = graph.node("Concat", one, graph.node("Shape", output, start=1), axis=0)  # (1, B, D·H)
+    found = graph.node("GatherElements", output, graph.node("Expand", at, shape), axis=0)  # (1, B, D·H)
+    if D == 2:  # backwards the last step is the first
+        halves = graph.slice(found, 0, H, axis=2), graph.slice(graph.slice(output, 0, 1, axis=0), H, 2 * H, axis=2)
+        found = graph.node("Concat", *halves, axis=2)
+    some = graph.node("Less", graph.constant([0], np.int64), count)  # (1, B, 1)
+    return graph.reshape(graph.node("Where", some, found, graph.constant(0, np.float32)), -1, D * H)
+
+
+def within(graph: Graph, x: str, lengths: str) -> str:
+    """Which steps of ``x (T, B, ·)`` each sequence has, ``(T, B, 1)`` bool."""
+    T = graph.reshape(graph.node("Shape", x, start=0, end=1))  # ()
+    zero, one = graph.constant(0, np.int64), graph.constant(1, np.int64)
+    step = graph.reshape(graph.node("Range", zero, T, one), -1, 1, 1)  # (T, 1, 1)
+    return graph.node("Less", step, graph.reshape(graph.cast(lengths, np.int64), 1, -1, 1))
 
 
 def _node(

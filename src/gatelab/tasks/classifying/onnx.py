@@ -15,8 +15,7 @@ import torch
 from torch import nn
 
 from gatelab.core.random import generator
-from gatelab.nn.layers import Recurrent
-from gatelab.nn.onnx import Export, Graph, Sample, deviation, frozen, recurrent, require_known
+from gatelab.nn.onnx import Export, Graph, Sample, deviation, ends, frozen, layers_of, recurrent, require_known, within
 from gatelab.nn.onnx.graph import array
 from gatelab.nn.pooling import Pooling
 from gatelab.tasks.classifying.batches import ClassBatch
@@ -65,19 +64,16 @@ def export(name: str, model: Classifier, labels: Labels, steps: Steps, metadata:
     text = f"of the classes {labels.said()}, in this order"
     graph.output(probabilities, "probabilities", np.float32, ("batch", len(labels)), text)
     proof = tuple(_sample(network, exact, steps, B, T) for B, T in _SHAPES)
-    described = {"task": name, "cell": network.encoder.cell, "labels": list(labels.names), **metadata}
+    described = {"task": name, "cell": layers_of(network.encoder)[0].cell, "labels": list(labels.names), **metadata}
     batch = _batch(proof[0].inputs, steps, torch.float32)
     return Export(graph.model(described), proof, lambda: network.log_probabilities(batch))
 
 
 def write(graph: Graph, model: Classifier, features: str, lengths: str) -> str:
     """The probabilities ``(B, K)`` from features ``(T, B, I)`` and lengths ``(B,)`` int32."""
-    assert isinstance(model.encoder, Recurrent)  # as require_known has seen
     output, (final, *_) = recurrent(graph, model.encoder, features, lengths, None)  # (T, B, F), (L·D, B, H)
     if model.pooling.kind == "last":
-        D = model.pooling.directions
-        last = graph.slice(final, -D, np.iinfo(np.int64).max, axis=0)  # (D, B, H)
-        pooled = graph.reshape(graph.node("Transpose", last, perm=[1, 0, 2]), 0, model.pooling.features)
+        pooled = ends(graph, model.encoder, output, final, lengths)  # (B, F)
     else:
         pooled = _pooled(graph, model.pooling, output, lengths)  # (B, F)
     scale = graph.constant(1 / float(model.temperature), np.float32)
@@ -90,21 +86,13 @@ def _pooled(graph: Graph, pooling: Pooling, output: str, lengths: str) -> str:
         count = graph.reshape(graph.cast(lengths, np.float32), -1, 1)  # (B, 1)
         return graph.node("Div", graph.over("ReduceSum", output, 0, keepdims=False), count)
     nowhere = graph.constant(-np.inf, np.float32)
-    there = _there(graph, output, lengths)  # (T, B, 1)
+    there = within(graph, output, lengths)  # (T, B, 1)
     if pooling.kind == "max":
         return graph.over("ReduceMax", graph.node("Where", there, output, nowhere), 0, keepdims=False)
     hidden = graph.node("Tanh", _linear(graph, output, pooling.project))  # (T, B, F)
     score = graph.node("Where", there, _linear(graph, hidden, pooling.score), nowhere)  # (T, B, 1)
     weighted = graph.node("Mul", graph.node("Softmax", score, axis=0), output)  # (T, B, F)
     return graph.over("ReduceSum", weighted, 0, keepdims=False)
-
-
-def _there(graph: Graph, output: str, lengths: str) -> str:
-    """Which steps each sequence has, ``(T, B, 1)`` bool."""
-    T = graph.reshape(graph.node("Shape", output, start=0, end=1))  # ()
-    zero, one = graph.constant(0, np.int64), graph.constant(1, np.int64)
-    step = graph.reshape(graph.node("Range", zero, T, one), -1, 1, 1)  # (T, 1, 1)
-    return graph.node("Less", step, graph.reshape(graph.cast(lengths, np.int64), 1, -1, 1))
 
 
 def _linear(graph: Graph, value: str, layer: nn.Linear) -> str:

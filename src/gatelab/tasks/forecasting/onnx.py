@@ -18,9 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from torch import nn
 
-from gatelab.core.errors import InputError
-from gatelab.nn.layers import Recurrent
-from gatelab.nn.onnx import Export, Graph, frozen, recurrent, require_known
+from gatelab.nn.onnx import Export, Graph, ends, frozen, layers_of, recurrent, require_known
 from gatelab.tasks.forecasting.features import CYCLE_START, CYCLES
 from gatelab.tasks.forecasting.model import ForecastNet
 from gatelab.tasks.forecasting.onnx_samples import samples
@@ -46,7 +44,7 @@ def export(task: Forecasting, model: ForecastNet) -> Export:
     proof, batch = samples(task, network)
     described = {
         "task": task.name,
-        "cell": network.encoder.cell,
+        "cell": layers_of(network.encoder)[0].cell,
         "targets": task.features.targets,
         "quantiles": list(task.config.quantiles),
         "series": list(task.features.scales),
@@ -238,11 +236,6 @@ class _Writer:
     def _state(self, window: _Window) -> str:
         """The encoder's state after the last observed step (B, D·H)."""
         graph, L, encoder = self.graph, self.lookback, self.network.encoder
-        if not isinstance(encoder, Recurrent):
-            raise InputError(
-                "a network with residual connections cannot be written as ONNX yet",
-                fix="train without residual connections, or predict with gatelab",
-            )
         steps = np.arange(L)[None]  # (1, L)
         keys = [graph.constant(values, np.float32) for values in (2 * L - steps, L - steps)]  # observed steps first
         key = graph.node("Where", window.shown, *keys)  # (B, L)
@@ -250,10 +243,9 @@ class _Writer:
         place = graph.node("Expand", graph.reshape(order, 0, L, 1), graph.node("Shape", window.inputs))  # (B, L, I)
         moved = graph.node("GatherElements", window.inputs, place, axis=1)  # (B, L, I)
         count = graph.over("ReduceSum", graph.cast(window.shown, np.int32), 1, keepdims=False)  # (B,)
-        _, (final, *_) = recurrent(graph, encoder, graph.node("Transpose", moved, perm=[1, 0, 2]), count, None)
-        directions = 2 if encoder.bidirectional else 1
-        last = graph.slice(final, -directions, np.iinfo(np.int64).max, axis=0)  # (D, B, H)
-        return graph.reshape(graph.node("Transpose", last, perm=[1, 0, 2]), 0, directions * encoder.hidden_size)
+        x = graph.node("Transpose", moved, perm=[1, 0, 2])  # (L, B, I)
+        output, (final, *_) = recurrent(graph, encoder, x, count, None)
+        return ends(graph, encoder, output, final, count)
 
     def _forecast(self, window: _Window, state: str) -> str:
         """The forecast in training deviations, (B, K, O, R)."""

@@ -7,16 +7,17 @@ T time, B batch, L layers, H hidden, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from gatelab.core.random import generator
-from gatelab.nn.onnx import Export, Graph, Sample, deviation, frozen, recurrent, require_known
+from gatelab.nn.onnx import Export, Graph, Sample, deviation, frozen, layers_of, recurrent, require_known
 from gatelab.nn.onnx.graph import array
 from gatelab.nn.packing import STATES
+from gatelab.nn.stack import Stack
 from gatelab.tasks.language.model import AdaptiveSoftmax, LanguageNet
 
 if TYPE_CHECKING:
@@ -35,27 +36,29 @@ def export(task: Language, model: LanguageNet) -> Export:
     require_known(model.encoder)
     network, exact = frozen(model), frozen(model, torch.float64)
     proof = tuple(_sample(network, exact, B, T) for B, T in _SHAPES)
-    layer: Any = network.encoder
-    described = {"task": task.name, "cell": layer.cell, "tokenizer": task.tokenizer.state()}
-    if layer.learn_initial_state:
-        names = [f"initial_{name}" for name in STATES[: len(layer.state_sizes)]]
-        described |= {name: array(getattr(layer, name)).tolist() for name in names}  # (L, H) each
+    layers = layers_of(network.encoder)
+    described = {"task": task.name, "cell": layers[0].cell, "tokenizer": task.tokenizer.state()}
+    if layers[0].learn_initial_state:
+        names = [f"initial_{name}" for name in STATES[: len(layers[0].state_sizes)]]
+        described |= {name: [row for layer in layers for row in array(getattr(layer, name)).tolist()]
+                      for name in names}  # (L, H) each  # fmt: skip
     first = torch.from_numpy(proof[0].inputs["tokens"])
     return Export(_graph(network).model(described), proof, lambda: network.step(first[0]))
 
 
 def _graph(network: LanguageNet) -> Graph:
     graph = Graph("gatelab_language")
-    layer: Any = network.encoder
+    layers = layers_of(network.encoder)
+    top, L = layers[-1], sum(layer.num_layers for layer in layers)
     tokens = graph.input("tokens", np.int64, ("time", "batch"), "numbers of tokens; a text begins with 1, an end")
-    shapes = {name: (layer.num_layers, "batch", size) for name, size in zip(STATES, layer.state_sizes, strict=False)}
+    shapes = {name: (L, "batch", size) for name, size in zip(STATES, top.state_sizes, strict=False)}
     text = "state {}: what the call before gave; to begin a text, {}"
-    begin = "initial_{} of the metadata" if layer.learn_initial_state else "zeros"
+    begin = "initial_{} of the metadata" if top.learn_initial_state else "zeros"
     states = [graph.input(f"{name}_0", np.float32, shape, text.format(name, begin.format(name)))
               for name, shape in shapes.items()]  # fmt: skip
     read = graph.node("Gather", graph.constant(array(network.embedding.weight)), tokens, axis=0)  # (T, B, E)
-    output, final = recurrent(graph, layer, read, "", states)  # (T, B, H)
-    rows = graph.reshape(output, -1, layer.state_sizes[0])  # (T·B, H)
+    output, final = recurrent(graph, network.encoder, read, "", states)  # (T, B, H)
+    rows = graph.reshape(output, -1, top.state_sizes[0])  # (T·B, H)
     if isinstance(network.narrow, torch.nn.Linear):
         rows = graph.linear(rows, network.narrow)
     found = _log_probabilities(graph, network, rows)  # (T·B, V)
@@ -95,13 +98,26 @@ def _adaptive(graph: Graph, softmax: Any, rows: str) -> str:
 def _sample(network: LanguageNet, exact: LanguageNet, B: int, T: int) -> Sample:
     """Random tokens and states, and what the network makes of them, in float32 and in float64."""
     rng = generator(0, "export", B, T)
-    layer: Any = network.encoder
+    layers = layers_of(network.encoder)
+    L = sum(layer.num_layers for layer in layers)
     inputs: dict[str, Array] = {"tokens": rng.integers(0, network.embedding.num_embeddings, (T, B))}
-    for name, size in zip(STATES, layer.state_sizes, strict=False):
-        inputs[f"{name}_0"] = np.tanh(rng.normal(size=(layer.num_layers, B, size))).astype(np.float32)
+    for name, size in zip(STATES, layers[-1].state_sizes, strict=False):
+        inputs[f"{name}_0"] = np.tanh(rng.normal(size=(L, B, size))).astype(np.float32)
     found, wanted = _outputs(network, inputs), _outputs(exact, inputs)
     scale = {name: np.abs(values).max(initial=1e-30) for name, values in found.items()}
     return Sample(inputs, found, scale, deviation(found, wanted, scale))
+
+
+def _apart(state: Any) -> tuple[Any, ...]:
+    """A state ``(L, B, H)``, the LSTM's a pair, as a ``Stack`` takes it: one for each layer."""
+    return tuple(zip(*map(_apart, state), strict=True)) if isinstance(state, tuple) else state.split(1)
+
+
+def _together(states: Sequence[Any]) -> Any:
+    """The states of layers as one."""
+    if isinstance(states[0], tuple):
+        return tuple(map(_together, zip(*states, strict=True)))
+    return torch.cat(list(states))
 
 
 @torch.no_grad()
@@ -109,8 +125,10 @@ def _outputs(network: LanguageNet, inputs: Mapping[str, Array]) -> dict[str, Arr
     """What the network gives for the graph's inputs, under the names of the graph's outputs."""
     dtype = network.embedding.weight.dtype
     tokens, *states = (torch.from_numpy(values) for values in inputs.values())
-    states = [state.to(dtype) for state in states]
-    rows, final = network(tokens, tuple(states) if len(states) > 1 else states[0])  # (T, B, ·)
+    given = tuple(state.to(dtype) for state in states) if len(states) > 1 else states[0].to(dtype)
+    stacked = isinstance(network.encoder, Stack)
+    rows, final = network(tokens, _apart(given) if stacked else given)  # (T, B, ·)
+    final = _together(final) if stacked else final
     found = network.log_probabilities(rows.flatten(0, 1)).unflatten(0, tokens.shape)  # (T, B, V)
     final = final if isinstance(final, tuple) else (final,)
     named = {"log_probabilities": found, **{f"{name}_n": s for name, s in zip(STATES, final, strict=False)}}
