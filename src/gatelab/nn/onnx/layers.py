@@ -85,11 +85,8 @@ def export(layer: nn.Module, *, lengths: bool = True, initial_state: bool = True
     """
     ours = from_torch(layer) if type(layer) in (nn.RNN, nn.LSTM, nn.GRU) else layer
     if isinstance(ours, Stack):
-        raise InputError(
-            "a Stack cannot be exported by itself: its layers have a state each",
-            expected="a layer",
-            fix="export its layers",
-        )
+        what = "a Stack cannot be exported by itself: its layers have a state each"
+        raise InputError(what, expected="a layer", fix="export its layers")
     require_known(ours)
     whole, exact = frozen(ours), frozen(ours, torch.float64)
     samples = tuple(_sample(whole, exact, B, T, lengths, initial_state) for B, T in _SHAPES)
