@@ -69,7 +69,7 @@ def steps_section(
     parts = []
     for at, values in zip(which.tolist(), np.split(arrays["shown_contributions"], ends[:-1]), strict=True):
         truth, said = (one_line(labels.names[arrays[key][at]], 30) for key in ("truth", "said"))
-        title = f"{one_line(examples.names[at], 30)}: {truth}, taken for {said}"
+        title = f"item {one_line(examples.names[at], 30)}: class {truth}, taken for {said}"
         parts += _panels(title, sequences.values[at], sequences.channels, values)
     caption = (
         f"Test sequences, and beside each how much every step moved {best} (the middle seed) towards the class it "
