@@ -70,6 +70,7 @@ _own = threading.local()
 
 def own_room(purpose: str) -> Room:
     """This thread's for that purpose, emptied."""
-    if not hasattr(_own, "rooms"):
-        _own.rooms = {}
-    return _own.rooms.setdefault(purpose, Room()).emptied()
+    rooms = vars(_own)
+    if purpose not in rooms:
+        rooms[purpose] = Room()
+    return rooms[purpose].emptied()

@@ -124,7 +124,8 @@ class Recurrent(nn.RNNBase):
     @property
     def extras(self) -> tuple[Extra, ...]:
         """The extras that this layer has, in the order of ``EXTRAS``."""
-        return tuple([extra for extra in EXTRAS.values() if getattr(self, extra.name, extra.default)])
+        own = self.__dict__  # what is not there would be sought among parameters and modules, which takes its time
+        return tuple([extra for extra in EXTRAS.values() if own.get(extra.name, extra.default)])
 
     @property
     def state_sizes(self) -> tuple[int, ...]:
