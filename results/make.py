@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gatelab import compare
+from gatelab.core.config import ModelConfig
 from gatelab.core.files import read_json, write_json, write_text
 from gatelab.core.task import Metric
 from gatelab.studies.items import Carried
@@ -58,8 +59,9 @@ def measure(name: str, protocol: Mapping[str, Any], folder: Path, seeds: int, jo
         Store(folder).adopt(read_records(ledger))
     options = {key: tuple(value) if isinstance(value, list) else value for key, value in protocol["options"].items()}
     task, budget = protocol.get("task", "forecasting"), protocol.get("budget", "standard")
+    model = ModelConfig(**protocol["model"]) if "model" in protocol else None  # none: what suits the task
     comparison = compare(
-        task, protocol["data"], seeds=seeds, jobs=jobs, out=folder, quiet=False, budget=budget, **options
+        task, protocol["data"], seeds=seeds, jobs=jobs, out=folder, quiet=False, budget=budget, model=model, **options
     )
     write_records(ledger, (slim(record) for record in sorted(comparison.records.values(), key=order)))
     if lead := comparison.results["carried"]:  # needs the errors of every item, which the records do not keep
