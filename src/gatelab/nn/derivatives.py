@@ -38,9 +38,9 @@ class Gradients(NamedTuple):
 
 
 def empty_gradients(x: Arguments, of_rows: bool) -> Gradients:
-    """Zeros to add to; ∂loss/∂rows is not initialised."""
+    """Room for them, not initialised."""
     rows = x.rows.new_empty(x.rows.shape) if of_rows else None
-    learned: list[Any] = [t if t is None else t.new_zeros(t.shape) for t in (getattr(x, name) for name in LEARNED[1:])]
+    learned: list[Any] = [t if t is None else t.new_empty(t.shape) for t in (getattr(x, name) for name in LEARNED[1:])]
     return Gradients(rows, *learned)
 
 
@@ -63,6 +63,8 @@ def gradients(x: Arguments, results: Results, given: Sequence[Tensor | None], of
         nothing if found.gain is None else array_of(found.gain),
         array_of(own),
     )
+    for added_to in (into.weight_ih, into.weight_hh, into.gain_ih, into.gain):
+        added_to.fill(0)  # not by torch, which fills with all its threads and waits for them
     dout = array_of(torch.zeros_like(results.out) if given[0] is None else given[0])
     dstate = [d if d is None else array_of(d) for d, s in zip(given[1:3], (x.h, x.c), strict=True) if s is not None]
     scan.backward(pass_of(x, results), dout, dstate, into, torch.get_num_threads())
