@@ -334,7 +334,14 @@ for each in looked:
 
 # %%
 size = {"hidden_size": 32, "max_steps": 150} if QUICK else {"hidden_size": 128, "dropout": 0.2, "epochs": 10}
-model = gatelab.LanguageModel(cell="gru", batch_size=64, **size).fit("names_makemore")
+model = gatelab.LanguageModel(cell="gru", batch_size=64, documents="lines", **size)
+try:
+    model.fit("names_makemore")
+except GatelabError as error:  # neither file nor network: names of two to four made-up syllables, and it is said
+    print(f"{error.problem}; the names are made up")
+    rng = np.random.default_rng(0)
+    syllables = [consonant + vowel for consonant in "bdklmnrst" for vowel in "aeiou"]
+    model.fit(["".join(rng.choice(syllables, rng.integers(2, 5))) + "\n" for _ in range(4000)])
 print(f"GRU, {size['hidden_size']} units: {model.evaluate()['NLL']:.3f} nats a letter on the test part\n")
 for name in model.generate(n=10, seed=1):
     print(f"{name.text:<14} ln p = {name.log_probability:6.2f}" + ("" if name.ended else "   cut"))
