@@ -70,8 +70,7 @@ def test_a_pass_that_keeps_nothing_gives_the_same(cell):
 @pytest.mark.parametrize("lengths", [(7,) * 23, range(1, 24), [9] + [1] * 22], ids=["dense", "ragged", "one long"])
 def test_the_number_of_threads_changes_no_bit_of_an_item(monkeypatch, cell, lengths, backwards):
     monkeypatch.setattr(sharing, "_WORTH", 1)
-    for least in ("_FEW", "_FEWEST"):
-        monkeypatch.setattr(sharing, least, 1)
+    monkeypatch.setattr(sharing, "_FEWEST", 1)
     split, ways = [], sharing.ways
     monkeypatch.setattr(scan, "ways", lambda *arguments: split.append(ways(*arguments)) or split[-1])
     given_ = case(cell, lengths, 3, 19, backwards, dtype=np.float32)

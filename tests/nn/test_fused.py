@@ -327,10 +327,10 @@ def _in_a_child(layer, x, results):
 def test_a_forked_process_has_threads_of_its_own(monkeypatch):
     monkeypatch.setattr(sharing, "_WORTH", 1)
     ways, together = kernels.ways, kernels.together  # torch itself stays at one thread, for its own cannot be forked
-    monkeypatch.setattr(kernels, "ways", lambda *arguments: ways(*arguments[:4], 2))
+    monkeypatch.setattr(kernels, "ways", lambda *arguments: ways(*arguments[:3], 2))
     shares = []
     monkeypatch.setattr(kernels, "together", lambda work, _: shares.append(len(work)) or together(work, 2))
-    layer, x = make("gru", torch.float32), torch.randn(T, 16, INPUT)
+    layer, x = make("gru", torch.float32), torch.randn(T, 32, INPUT)
     expected = [p.tolist() for p in gradients(layer, x)]
     assert min(shares) > 1
     context = multiprocessing.get_context("fork")
@@ -354,7 +354,7 @@ for threads in (1, 2):
     torch.set_num_threads(threads)
     for kind in (gnn.RNN, gnn.LSTM, gnn.GRU):
         layer = kind(3, 24, zoneout=0.2)  # no plain one: torch's own LSTM has its own habits
-        output, _ = layer(torch.randn(9, 16, 3))
+        output, _ = layer(torch.randn(9, 32, 3))
         output.square().sum().backward()
         outputs.append(output.tolist())
         slopes.append(layer.weight_hh_l0.grad)

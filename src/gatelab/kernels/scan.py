@@ -52,7 +52,7 @@ class Pass(NamedTuple):
 
     def ways(self, threads: int) -> list[Way]:
         """The rows of each thread."""
-        return ways(self.offsets, self.backwards, self.weight_hh.size, self.weight_hh.dtype, threads)
+        return ways(self.offsets, self.backwards, len(self.rows) * self.weight_hh.size, threads)
 
     def piece(self, way: Way) -> tuple[int, int]:
         """How many rows a piece should have, and how many it may have."""

@@ -22,26 +22,23 @@ from gatelab.kernels.simd import GRAIN
 from gatelab.kernels.steps import Way
 
 _WORTH = 3e7  # multiplications of a pass that one more share is worth
-_FEW, _FEWEST = 8, 16  # items of a share: below, the weights are read too often for what is done with them; where
-_SMALL = 2**19  # they have so many bytes, and stay in a core's own cache, the one, and else the other
+_FEWEST = 16  # items of a share: below, the weights are read too often for what is done with them
 
 
-def ways(offsets: np.ndarray, backwards: bool, weights: int, dtype: np.dtype, threads: int) -> list[Way]:
+def ways(offsets: np.ndarray, backwards: bool, multiplications: float, threads: int) -> list[Way]:
     """The rows of each thread's items, about the same number for all.
 
     Args:
         offsets: ``(T + 1,)`` int64, the first row of each step, and N.
         backwards: read time from its end.
-        weights: numbers that a row is multiplied by.
-        dtype: of them.
+        multiplications: of the whole pass.
         threads: how many there may be.
     """
-    B, N = int(offsets[1]), int(offsets[-1])
-    fewest = _FEW if weights * dtype.itemsize <= _SMALL else _FEWEST
-    count = min(threads, B // fewest, int(N * weights / _WORTH))
+    B = int(offsets[1])
+    count = min(threads, B // _FEWEST, int(multiplications / _WORTH))
     if count <= 1:
         return [Way(offsets, offsets, 0, backwards)]
-    count = 2 * count if count * fewest <= B else count  # a free thread takes over what a slow one left
+    count = 2 * count if count * _FEWEST <= B else count  # a free thread takes over what a slow one left
     sizes = np.diff(offsets)  # (T,)
     done = np.cumsum((sizes[None, :] > np.arange(B)[:, None]).sum(1))  # (B,) rows of the items so far
     ends = [int((done <= done[-1] * k / count).sum()) for k in range(1, count)]
