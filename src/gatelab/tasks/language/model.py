@@ -67,12 +67,6 @@ class LanguageNet(nn.Module):
         """ln p of every token, ``(N, V)``, from ``rows (N, ·)`` of what ``forward`` gives."""
         return self.head.log_probabilities(rows, self.embedding.weight)
 
-    def matrices(self) -> list[Tensor]:
-        """The weights of the softmax where they are no linear layer's: what an export may round to eight bits."""
-        if isinstance(self.head, AdaptiveSoftmax):
-            return []
-        return [self.embedding.weight if self.head.weight is None else self.head.weight]  # (V, ·)
-
     def step(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """One token further in each of B texts.
 
@@ -126,6 +120,10 @@ class Softmax(nn.Module):
         start = nn.Linear(width if tied is None else tied.embedding_dim, vocabulary)
         self.weight = start.weight if tied is None else None  # (V, ·)
         self.bias = start.bias  # (V,)
+
+    def matrices(self) -> list[Tensor]:
+        """Its own weights, which an export may round to eight bits; those of an embedding are the embedding's."""
+        return [] if self.weight is None else [self.weight]
 
     def _logits(self, rows: Tensor, shared: Tensor) -> Tensor:
         return linear(rows, shared if self.weight is None else self.weight, self.bias)  # (N, V)
