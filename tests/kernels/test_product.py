@@ -65,6 +65,20 @@ def test_any_strides_can_be_packed(dtype):
     assert not plain[0, :, 4:].any()
 
 
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from([np.float32, np.float64]), st.integers(1, 70), st.integers(1, 70), st.booleans())
+def test_weights_are_packed_block_by_block(dtype, K, N, turned):
+    """Into memory that held something else, whole squares and edges."""
+    weight = np.random.default_rng(K * N).normal(size=(K, N)).astype(dtype)
+    room = Room()
+    for _ in range(2):
+        room.emptied().take((10_000,), weight.dtype).fill(np.nan)
+    packed = module.packed(np.asfortranarray(weight) if turned else weight, room.emptied())  # (blocks, K, width)
+    whole = packed.transpose(1, 0, 2).reshape(K, -1)  # (K, blocks · width)
+    assert (whole[:, :N] == weight).all()
+    assert not whole[:, N:].any()
+
+
 def test_a_row_does_not_depend_on_the_rows_after_a_cut():
     """The items may be cut among threads at multiples of the grain without a bit changing."""
     rng = np.random.default_rng(0)

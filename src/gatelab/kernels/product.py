@@ -16,7 +16,8 @@ from numba import types
 
 from gatelab.kernels.compiling import ADDRESS, FLAG, SIZE, apart, inlined, kernel, part
 from gatelab.kernels.room import Room, width
-from gatelab.kernels.simd import GRAIN, PANEL, ROWS, lanes, load, multiply, peek, pointer, poke, store
+from gatelab.kernels.simd import GRAIN, PANEL, ROWS, lanes, load, pointer, store
+from gatelab.kernels.tiles import multiply, transpose
 
 CHUNK = 256
 """Rows that are summed up at once: what they need besides stays in the cache."""
@@ -55,12 +56,15 @@ def _pack(weight, blocks):
 def _pack_turned(weight, blocks):
     N, K = weight.shape
     w, to, wide = pointer(weight), pointer(blocks), blocks.shape[2]
-    for first in range(0, len(blocks) * wide, wide):
-        for start in range(0, K, 16):  # a cache line of each row at a time
-            for column in range(first, first + wide):
-                for k in range(start, min(start + 16, K)):
-                    value = peek(w, column * K + k) if column < N else 0 * peek(w, 0)
-                    poke(to, first * K + k * wide + column - first, value)
+    side = lanes(w)
+    for block in range(0, len(blocks) * wide, wide):
+        for k in range(0, K, side):
+            for first in range(block, block + wide, side):
+                here = block * K + k * wide + first - block
+                if first + side <= N and k + side <= K:  # where LLVM sees that all is there, it needs no masks
+                    transpose(w, first * K + k, K, side, side, to, here, wide)
+                else:
+                    transpose(w, first * K + k, K, N - first, K - k, to, here, wide)
 
 
 # ---- rows times weights --------------------------------------------------------------------------------------------

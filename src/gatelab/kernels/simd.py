@@ -1,4 +1,4 @@
-"""Vectors as wide as the machine, for Numba: a type that adds and multiplies, loads, stores, and one matrix product.
+"""Vectors as wide as the machine, for Numba: a type that adds and multiplies, is loaded and stored.
 
 Numba hands loops to LLVM and hopes that they come out as vector code; with a handful of arrays in one loop they often
 do not. Here the vectors are written down: a ``Vector`` is 64 bytes of float32 or float64, an LLVM vector, which the
@@ -11,7 +11,7 @@ arithmetic on numbers:
 ``left`` is how many elements remain in the row: what lies beyond them is neither read nor written. Where LLVM can see
 that at least a whole vector is left, the mask costs nothing.
 
-``multiply(rows)`` makes the innermost loop of a matrix product; ``gatelab.kernels.product`` builds on it.
+New instructions are functions that ``emits`` makes of what LLVM is to do; ``gatelab.kernels.tiles`` has more of them.
 """
 
 from __future__ import annotations
@@ -54,21 +54,22 @@ class Vector(types.Type):
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager, fe_type):
-        super().__init__(manager, fe_type, _vector(manager[fe_type.dtype].get_value_type(), fe_type.lanes))
+        super().__init__(manager, fe_type, vector(manager[fe_type.dtype].get_value_type(), fe_type.lanes))
 
 
-def _vector(element: ir.Type, lanes: int) -> ir.VectorType:
+def vector(element: ir.Type, lanes: int) -> ir.VectorType:
+    """LLVM's type of ``lanes`` elements side by side."""
     return ir.VectorType(element, lanes)
 
 
-def _splat(builder: ir.IRBuilder, value, lanes: int):
+def splat(builder: ir.IRBuilder, value, lanes: int):
     """The vector whose every lane is ``value``."""
-    undefined = ir.Constant(_vector(value.type, lanes), ir.Undefined)
+    undefined = ir.Constant(vector(value.type, lanes), ir.Undefined)
     first = builder.insert_element(undefined, value, ir.IntType(32)(0))
-    return builder.shuffle_vector(first, undefined, ir.Constant(_vector(ir.IntType(32), lanes), [0] * lanes))
+    return builder.shuffle_vector(first, undefined, ir.Constant(vector(ir.IntType(32), lanes), [0] * lanes))
 
 
-def _call(builder: ir.IRBuilder, name: str, result: ir.Type, *args, fastmath: tuple[str, ...] = ()):
+def call(builder: ir.IRBuilder, name: str, result: ir.Type, *args, fastmath: tuple[str, ...] = ()):
     """A call of the LLVM intrinsic ``name`` (its types' suffix included)."""
     function = cgutils.get_or_insert_function(
         builder.module, ir.FunctionType(result, [argument.type for argument in args]), name
@@ -76,7 +77,8 @@ def _call(builder: ir.IRBuilder, name: str, result: ir.Type, *args, fastmath: tu
     return builder.call(function, args, fastmath=fastmath)
 
 
-def _suffix(kind: ir.VectorType) -> str:
+def suffix_of(kind: ir.VectorType) -> str:
+    """What the names of LLVM's intrinsics say of the type."""
     return f"v{kind.count}f{32 if isinstance(kind.element, ir.FloatType) else 64}"
 
 
@@ -110,7 +112,7 @@ def _operator(function, instruction: str) -> None:
 def _as_vector(context, builder, value, given, kind: Vector):
     if isinstance(given, Vector):
         return value
-    return _splat(builder, context.cast(builder, value, given, kind.dtype), kind.lanes)
+    return splat(builder, context.cast(builder, value, given, kind.dtype), kind.lanes)
 
 
 for _function, _instruction in (
@@ -172,7 +174,7 @@ def power_of_two(typingctx, shifted):
     """2^n in float32, for ``shifted = n + ROUNDER``, n from −126 to 127: n's bits become the exponent's."""
 
     def generate(context, builder, sig, args):
-        whole = _vector(ir.IntType(32), shifted.lanes)
+        whole = vector(ir.IntType(32), shifted.lanes)
         fraction, one = ir.Constant(whole, [23] * shifted.lanes), ir.Constant(whole, [127 << 23] * shifted.lanes)
         exponent = builder.add(builder.shl(builder.bitcast(args[0], whole), fraction), one)
         return builder.bitcast(exponent, args[0].type)
@@ -189,7 +191,7 @@ def _lane_by_lane(name: str):
             result = args[0]
             for lane in range(x.lanes):
                 index = ir.IntType(32)(lane)
-                value = _call(builder, name, ir.DoubleType(), builder.extract_element(args[0], index))
+                value = call(builder, name, ir.DoubleType(), builder.extract_element(args[0], index))
                 result = builder.insert_element(result, value, index)
             return result
 
@@ -208,7 +210,7 @@ def only(typingctx, x, left):
 
     def generate(context, builder, sig, args):
         kind = args[0].type
-        return builder.select(_mask(builder, args[1], x.lanes), args[0], ir.Constant(kind, [0.0] * x.lanes))
+        return builder.select(mask_of(builder, args[1], x.lanes), args[0], ir.Constant(kind, [0.0] * x.lanes))
 
     return x(x, types.intp), generate
 
@@ -219,8 +221,8 @@ def total(typingctx, x):
 
     def generate(context, builder, sig, args):
         zero = args[0].type.element(-0.0)
-        name = f"llvm.vector.reduce.fadd.{_suffix(args[0].type)}"
-        return _call(builder, name, args[0].type.element, zero, args[0], fastmath=("reassoc",))
+        name = f"llvm.vector.reduce.fadd.{suffix_of(args[0].type)}"
+        return call(builder, name, args[0].type.element, zero, args[0], fastmath=("reassoc",))
 
     return x.dtype(x), generate
 
@@ -248,13 +250,14 @@ def shifted(typingctx, base, offset):
     return base(base, types.intp), generate
 
 
-def _mask(builder: ir.IRBuilder, left, lanes: int):
+def mask_of(builder: ir.IRBuilder, left, lanes: int):
     """Which of ``lanes`` lanes lie within the ``left`` remaining elements."""
-    index = ir.Constant(_vector(left.type, lanes), list(range(lanes)))
-    return builder.icmp_signed("<", index, _splat(builder, left, lanes))
+    index = ir.Constant(vector(left.type, lanes), list(range(lanes)))
+    return builder.icmp_signed("<", index, splat(builder, left, lanes))
 
 
-def _at(builder: ir.IRBuilder, base, offset, kind: ir.Type):
+def place(builder: ir.IRBuilder, base, offset, kind: ir.Type):
+    """The address ``offset`` elements further, of a ``kind``."""
     return builder.bitcast(builder.gep(base, [offset]), kind.as_pointer())
 
 
@@ -265,11 +268,11 @@ def load(typingctx, base, offset, left):
 
     def generate(context, builder, sig, args):
         kind = context.get_value_type(result)
-        where = _at(builder, args[0], args[1], kind)
-        mask = _mask(builder, args[2], result.lanes)
+        where = place(builder, args[0], args[1], kind)
+        mask = mask_of(builder, args[2], result.lanes)
         zero = ir.Constant(kind, [0.0] * result.lanes)
         align = ir.IntType(32)(base.dtype.bitwidth // 8)
-        return _call(builder, f"llvm.masked.load.{_suffix(kind)}.p0", kind, where, align, mask, zero)
+        return call(builder, f"llvm.masked.load.{suffix_of(kind)}.p0", kind, where, align, mask, zero)
 
     return result(base, types.intp, types.intp), generate
 
@@ -279,11 +282,11 @@ def load_bytes(typingctx, base, offset, left, like):
     """As ``load``, from an array of uint8: each byte a number, in the lanes of ``like``'s type."""
 
     def generate(context, builder, sig, args):
-        kind = _vector(ir.IntType(8), like.lanes)
-        where = _at(builder, args[0], args[1], kind)
-        mask = _mask(builder, args[2], like.lanes)
+        kind = vector(ir.IntType(8), like.lanes)
+        where = place(builder, args[0], args[1], kind)
+        mask = mask_of(builder, args[2], like.lanes)
         zero, align = ir.Constant(kind, [0] * like.lanes), ir.IntType(32)(1)
-        loaded = _call(builder, f"llvm.masked.load.v{like.lanes}i8.p0", kind, where, align, mask, zero)
+        loaded = call(builder, f"llvm.masked.load.v{like.lanes}i8.p0", kind, where, align, mask, zero)
         return builder.uitofp(loaded, args[3].type)
 
     return like(base, types.intp, types.intp, like), generate
@@ -295,11 +298,11 @@ def store(typingctx, base, offset, left, value):
 
     def generate(context, builder, sig, args):
         kind = args[3].type
-        where = _at(builder, args[0], args[1], kind)
-        mask = _mask(builder, args[2], value.lanes)
+        where = place(builder, args[0], args[1], kind)
+        mask = mask_of(builder, args[2], value.lanes)
         align = ir.IntType(32)(value.dtype.bitwidth // 8)
-        name = f"llvm.masked.store.{_suffix(kind)}.p0"
-        _call(builder, name, ir.VoidType(), args[3], where, align, mask)
+        name = f"llvm.masked.store.{suffix_of(kind)}.p0"
+        call(builder, name, ir.VoidType(), args[3], where, align, mask)
         return context.get_dummy_value()
 
     return types.void(base, types.intp, types.intp, value), generate
@@ -352,78 +355,3 @@ def lanes(typingctx, base):
     """How many elements of the array at ``base`` make a vector: a constant."""
     count = BYTES * 8 // base.dtype.bitwidth
     return types.intp(base), lambda context, builder, sig, args: ir.IntType(64)(count)
-
-
-# ---- the innermost loop of a matrix product ------------------------------------------------------------------------
-
-
-def multiply(rows: int, transposed: bool = False):
-    """``multiply(rows)(a, at_a, step_a, b, at_b, K, c, at_c, step_c, left, add)``: ``c (+)= a @ b`` for one block.
-
-    ``a (rows, K)`` and ``c (rows, PANEL vectors)`` are rows in larger matrices, ``step`` elements apart; ``b (K, PANEL
-    vectors)`` lies packed. ``transposed``, a is ``(K, rows)`` instead. Of c only ``left`` columns are there. The whole
-    of c stays in registers over the loop; each element of a meets a row of b. With few rows, several steps of K run
-    side by side, for one addition has to wait for the one before it.
-    """
-    side_by_side = max(1, 8 // (rows * PANEL))
-
-    @emits
-    def block(typingctx, a, at_a, step_a, b, at_b, K, c, at_c, step_c, left, add):
-        def generate(context, builder, sig, args):
-            a, at_a, step_a, b, at_b, K, c, at_c, step_c, left, add = args
-            lanes = BYTES * 8 // sig.args[0].dtype.bitwidth
-            kind = _vector(context.get_value_type(sig.args[0].dtype), lanes)
-            constant = ir.IntType(64)
-            zero = ir.Constant(kind, [0.0] * lanes)
-            suffix = _suffix(kind)
-            align = ir.IntType(32)(BYTES // lanes)
-
-            def vector_at(base, offset):
-                return _at(builder, base, offset, kind)
-
-            def element(k, r):
-                if transposed:
-                    return builder.gep(a, [builder.add(builder.add(at_a, builder.mul(step_a, k)), constant(r))])
-                return builder.gep(rows_a[r], [k])
-
-            def steps_of_k(k, sums, count):
-                """``count`` steps from ``k`` on, each into sums of its own."""
-                for u in range(count):
-                    here = builder.add(k, constant(u))
-                    at = builder.add(at_b, builder.mul(here, constant(PANEL * lanes)))
-                    columns = [builder.load(vector_at(b, builder.add(at, constant(v * lanes)))) for v in range(PANEL)]
-                    for column in columns:
-                        column.align = BYTES // lanes
-                    for r in range(rows):
-                        factor = _splat(builder, builder.load(element(here, r)), lanes)
-                        for v in range(PANEL):
-                            where = sums[u][r * PANEL + v]
-                            value = _call(builder, f"llvm.fma.{suffix}", kind, factor, columns[v], builder.load(where))
-                            builder.store(value, where)
-
-            rows_a = [builder.gep(a, [builder.add(at_a, builder.mul(step_a, constant(r)))]) for r in range(rows)]
-            rows_c = [builder.gep(c, [builder.add(at_c, builder.mul(step_c, constant(r)))]) for r in range(rows)]
-            blocks = [vector_at(row, constant(v * lanes)) for row in rows_c for v in range(PANEL)]
-            masks = [_mask(builder, builder.sub(left, constant(v * lanes)), lanes) for v in range(PANEL)] * rows
-            sums = [[cgutils.alloca_once_value(builder, zero) for _ in blocks] for _ in range(side_by_side)]
-            with builder.if_then(add):
-                for where, block, mask in zip(sums[0], blocks, masks, strict=True):
-                    there = _call(builder, f"llvm.masked.load.{suffix}.p0", kind, block, align, mask, zero)
-                    builder.store(there, where)
-            whole = builder.sub(K, builder.srem(K, constant(side_by_side)))
-            with cgutils.for_range_slice(builder, constant(0), whole, constant(side_by_side)) as (k, _):
-                steps_of_k(k, sums, side_by_side)
-            if side_by_side > 1:
-                with cgutils.for_range_slice(builder, whole, K, constant(1)) as (k, _):
-                    steps_of_k(k, sums, 1)
-            for index, (block, mask) in enumerate(zip(blocks, masks, strict=True)):
-                value = builder.load(sums[0][index])
-                for u in range(1, side_by_side):
-                    value = builder.fadd(value, builder.load(sums[u][index]))
-                _call(builder, f"llvm.masked.store.{suffix}.p0", ir.VoidType(), value, block, align, mask)
-            return context.get_dummy_value()
-
-        size = types.intp
-        return types.void(a, size, size, b, size, size, c, size, size, size, types.boolean), generate
-
-    return block
