@@ -13,7 +13,7 @@ from gatelab.kernels import inputs as before
 from gatelab.kernels import steps as time
 from gatelab.kernels import sums as after
 from gatelab.kernels.activations import tanh
-from gatelab.kernels.compiling import kernel, part
+from gatelab.kernels.compiling import inlined, kernel
 from gatelab.kernels.extras import add_masked, kept, seen
 from gatelab.kernels.norm import normalise_gates
 from gatelab.kernels.product import product
@@ -40,6 +40,7 @@ def forward(way, inputs, weight, bias, h, out, contents, extras, products, maske
     """
     H, wide = h.shape[1], products.shape[1]
     s, x, i = time.opened(way), optional.opened(extras, way.first), before.opened(inputs)
+    plain = optional.nothing(x.gain, x.zoneout_h)
     w, pb, ph, po = pointer(weight), pointer(bias), shifted(pointer(h), way.first * H), pointer(out)
     pc, pp, pm = pointer(contents), pointer(products), pointer(masked)
     done = 0
@@ -52,15 +53,23 @@ def forward(way, inputs, weight, bias, h, out, contents, extras, products, maske
             if x.masked:
                 seen(ph, H, x.mask, rows, H, pm)
             product(pm if x.masked else ph, H, w, H, pp, wide, rows, H, False)
-            for r in range(rows):
-                row, at_p = first + r, r * wide
-                if x.normalised:
-                    normalise_gates(pp, at_p, x.gain, x.normed, x.factors, row, GATES, H, keep)
-                row_forward(i.a, (here + r) * i.step_a, pb, ph, r * H, pp, at_p, po, pc, x, row * H, H, relu, keep)
+            if x.zoned or x.normalised:
+                _rows_forward(i, here, rows, pb, ph, pp, wide, po, pc, x, first, H, relu, keep)
+            else:
+                _rows_forward(i, here, rows, pb, ph, pp, wide, po, pc, plain, first, H, relu, keep)
         done += end - begin
 
 
-@part
+@inlined
+def _rows_forward(i, here, rows, bias, h, p, wide, out, contents, x, first, H, relu, keep):
+    for r in range(rows):
+        at_a, at_p, row = (here + r) * i.step_a, r * wide, first + r
+        if x.normalised:
+            normalise_gates(p, at_p, x.gain, x.normed, x.factors, row, GATES, H, keep)
+        row_forward(i.a, at_a, bias, h, r * H, p, at_p, out, contents, x, row * H, H, relu, keep)
+
+
+@inlined
 def row_forward(a, at_a, bias, h, at_h, p, at_p, out, contents, x, at_row, H, relu, keep):
     """The equation for one item: from its products at ``p`` to its state at ``h`` and in ``out``."""
     for j in range(0, H, lanes(a)):
@@ -91,6 +100,7 @@ def backward(way, sums, contents, out, h0, dout, dh, weight, extras, masked, rel
     """
     H, wide = h0.shape[1], dh.shape[1]
     s, x, u = time.opened(way), optional.opened(extras, way.first), after.opened(sums)
+    plain = optional.nothing(x.gain, x.zoneout_h)
     pc, po, p0 = pointer(contents), pointer(out), shifted(pointer(h0), way.first * H)
     pdo, pdh, w, pm = pointer(dout), pointer(dh), pointer(weight), pointer(masked)
     d, step_d = (u.dproduct, u.step_p) if x.normalised else (u.d, u.step)
@@ -100,10 +110,10 @@ def backward(way, sums, contents, out, h0, dout, dh, weight, extras, masked, rel
         for step in range(end - begin):
             t = begin + step if s.backwards else end - 1 - step
             rows, first, here = time.count(s, t), time.row(s, t), time.own_row(s, t, begin)
-            for r in range(rows):
-                _row_backward(pc, pdo, pdh, r * wide, u.d, (here + r) * u.step, x, (first + r) * H, H, relu)
-                if x.normalised:
-                    after.normalise_states(u, here + r, x, first + r, GATES)
+            if x.zoned or x.normalised:
+                _rows_backward(u, here, rows, pc, pdo, pdh, wide, x, first, H, relu)
+            else:
+                _rows_backward(u, here, rows, pc, pdo, pdh, wide, plain, first, H, relu)
             product(shifted(d, here * step_d), step_d, w, H, pm if x.masked else pdh, wide, rows, H, not x.masked)
             if x.masked:
                 add_masked(pdh, wide, x.mask, rows, H, pm)
@@ -111,7 +121,15 @@ def backward(way, sums, contents, out, h0, dout, dh, weight, extras, masked, rel
         done += end - begin
 
 
-@part
+@inlined
+def _rows_backward(u, here, rows, contents, dout, dh, wide, x, first, H, relu):
+    for r in range(rows):
+        _row_backward(contents, dout, dh, r * wide, u.d, (here + r) * u.step, x, (first + r) * H, H, relu)
+        if x.normalised:
+            after.normalise_states(u, here + r, x, first + r, GATES)
+
+
+@inlined
 def _row_backward(contents, dout, dh, at_dh, d, at_d, x, at_row, H, relu):
     for j in range(0, H, lanes(contents)):
         left, o = H - j, at_row + j

@@ -36,9 +36,9 @@ class Room:
         padded = -(-size // BYTES) * BYTES
         self._asked += padded
         if self._used + padded > len(self._bytes):
-            return _aligned(padded)[:size].view(dtype).reshape(shape)
+            return np.ndarray(shape, dtype, _aligned(padded))
         self._used += padded
-        return self._bytes[self._used - padded : self._used - padded + size].view(dtype).reshape(shape)
+        return np.ndarray(shape, dtype, self._bytes, self._used - padded)
 
     def matrix(self, rows: int, columns: int, dtype: np.dtype) -> Array:
         """For rows that are read side by side, and for as many more as make whole grains of them.

@@ -16,7 +16,7 @@ import numpy as np
 
 from gatelab.kernels import gru, lstm, rnn
 from gatelab.kernels.compiling import announced, kernel
-from gatelab.kernels.extras import Open
+from gatelab.kernels.extras import nothing
 from gatelab.kernels.product import packed, product
 from gatelab.kernels.room import Room, width
 from gatelab.kernels.simd import pointer, shifted
@@ -47,7 +47,7 @@ class Stepper:
     Args:
         cell: a name of ``CODES``.
         parameters: ``weight_ih (G·H, I)``; ``weight_hh (G·H, H)``; torch's biases added up ``(G·H,)``, without the
-            GRU's ``bias_hh`` of n; ``(H,)`` that one, zeros for other cells.
+            GRU's ``bias_hh`` of n; ``(H,)`` that one, of no use to other cells.
         B: sequences side by side.
     """
 
@@ -85,8 +85,7 @@ def step(code, x, buffers):
     bias = pointer(buffers.bias)
     product(pointer(x), I, pointer(buffers.weight_ih), I, a, wide, B, wide, False)
     product(h, H, pointer(buffers.weight_hh), H, products, wide, B, wide, False)
-    masks = pointer(buffers.bytes)
-    plain = Open(False, a, False, False, masks, masks, 0.0, 0.0, False, a, a, a, a, a, a, False, a, a, False, a)
+    plain = nothing(a, pointer(buffers.bytes))
     for r in range(B):
         row, at = shifted(a, r * wide), r * H
         if code < 2:

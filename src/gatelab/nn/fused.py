@@ -104,10 +104,9 @@ def steppers(layer: Recurrent, B: int) -> list[Stepper] | None:
     made = []
     for name in layer.scan_names:
         w = open_loop.weights_of(layer, name)
-        bias, bias_n = biases(layer.cell, w.bias_ih, w.bias_hh)
-        zeros = like.new_zeros(len(w.weight_ih))  # (G·H,)
-        bias, bias_n = zeros if bias is None else bias, zeros[: layer.hidden_size] if bias_n is None else bias_n
-        made.append(Stepper(layer.cell, [array_of(t) for t in (w.weight_ih, w.weight_hh, bias, bias_n)], B))
+        weights = [array_of(w.weight_ih), array_of(w.weight_hh)]
+        weights += biases(layer.cell, w.weight_hh, w.bias_ih, w.bias_hh)
+        made.append(Stepper(layer.cell, weights, B))
     return made
 
 

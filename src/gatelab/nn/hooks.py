@@ -27,7 +27,7 @@ class Weights(NamedTuple):
     """
 
     weight_ih: Tensor  # (G·H, I)
-    weight_hh: Tensor  # (G·H, P or H)
+    weight_hh: Any = None  # (G·H, P or H), which every layer has but the minimal ones
     bias_ih: Tensor | None = None  # (G·H,)
     bias_hh: Tensor | None = None  # (G·H,)
     weight_hr: Tensor | None = None  # (P, H) projection of the LSTM's h from H to P units

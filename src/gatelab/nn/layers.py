@@ -78,6 +78,7 @@ class Recurrent(nn.RNNBase):
     init: str = "torch"
     checkpoint_every: int | None = None
     _torch: ClassVar[type[nn.RNNBase]]  # whose forward computes this layer where it is plain
+    _on: tuple[str, ...] = ()  # the names of the extras that this layer has
 
     def __init__(
         self, mode: str, *arguments: Any, init: str = "torch", checkpoint_every: int | None = None, extras: Options
@@ -124,8 +125,12 @@ class Recurrent(nn.RNNBase):
     @property
     def extras(self) -> tuple[Extra, ...]:
         """The extras that this layer has, in the order of ``EXTRAS``."""
-        own = self.__dict__  # what is not there would be sought among parameters and modules, which takes its time
-        return tuple([extra for extra in EXTRAS.values() if own.get(extra.name, extra.default)])
+        return tuple([EXTRAS[name] for name in self._on])
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in EXTRAS:  # every call asks for them several times
+            self._on = tuple(name for name in EXTRAS if self.__dict__.get(name))
 
     @property
     def state_sizes(self) -> tuple[int, ...]:

@@ -35,7 +35,6 @@ Observer = Callable[[str, int, State, Record], None]  # (layer name such as "l0_
 Step = Callable[..., tuple[State, Record]]  # (weights, a, state, moment=PLAIN)
 Scan = Callable[..., tuple[Tensor, State]]  # what ``scan`` is
 PLAIN = Moment()  # no extras
-NONE = Weights(None, None)  # type: ignore[arg-type]  # nothing learned
 
 
 # ---- the cells: one step each. ``a`` is the step's input times weight_ih, plus bias_ih, for all gates (B, G·H) -------
@@ -269,7 +268,7 @@ def _checkpointed(layer: Recurrent, scan: Scan) -> Scan:
 def weights_of(layer: Recurrent, name: str) -> Weights:
     """The parameters of the stacked layer and direction ``name`` (``l0``, ``l0_reverse``, …) as they are now."""
     fields: dict[str, Any] = {key: getattr(layer, f"{key}_{name}") for key in layer.fields}
-    return NONE._replace(**fields)
+    return Weights(**fields)
 
 
 def transformed() -> bool:

@@ -80,14 +80,15 @@ def empty_results(x: Arguments, apart: bool = False) -> Results:
     return Results(*(new(shape) if apart or shape is not nothing else unused for shape in shapes))
 
 
-def biases(cell: str, bias_ih: Tensor | None, bias_hh: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+def biases(cell: str, weight_hh: Tensor, bias_ih: Tensor | None, bias_hh: Tensor | None) -> list[np.ndarray]:
     """Both biases as one where they only ever add up ``(G·H,)``, and the GRU's that its reset gate reaches ``(H,)``."""
+    (width, H), dtype = weight_hh.shape, _none(weight_hh.dtype)[0].dtype
     if bias_ih is None or bias_hh is None:
-        return None, None
+        return [np.zeros(width, dtype), np.zeros(H, dtype)]
+    first, second = array_of(bias_ih), array_of(bias_hh)
     if cell != "gru":
-        return bias_ih + bias_hh, None
-    H = bias_hh.shape[0] // 3
-    return torch.cat([bias_ih[: 2 * H] + bias_hh[: 2 * H], bias_ih[2 * H :]]), bias_hh[2 * H :]
+        return [first + second, second[:H]]  # of which only the GRU reads the second
+    return [np.concatenate([first[: 2 * H] + second[: 2 * H], first[2 * H :]]), second[2 * H :]]
 
 
 def forward(x: Arguments, apart: bool = False) -> Results:
@@ -104,16 +105,14 @@ def pass_of(x: Arguments, results: Results) -> Any:
     """Both as ``kernels.scan.Pass``."""
     from gatelab.kernels import scan
 
-    (width, H), dtype = x.weight_hh.shape, _none(x.h.dtype)[0].dtype
-    bias, bias_n = (None if b is None else array_of(b) for b in biases(x.cell, x.bias_ih, x.bias_hh))
-    bias = np.zeros(width, dtype) if bias is None else bias
-    bias_n = np.zeros(H, dtype) if bias_n is None else bias_n
     N, B = x.rows.shape[0], x.h.shape[0]
     offsets = np.arange(0, N + 1, B) if x.offsets is None else array_of(x.offsets)  # (T + 1,)
     initial = [array_of(state) for state in (x.h, x.c) if state is not None]
-    out, gates, other = array_of(results.out), array_of(results.gates), array_of(results.other)
-    weights = (array_of(x.rows), array_of(x.weight_ih), array_of(x.weight_hh), bias, bias_n)
-    return scan.Pass(x.cell, x.reverse, offsets, *weights, initial, out, gates, other, _extras(x, results))
+    matrix = _none(x.h.dtype)[1]
+    kept = [array_of(t) if t.numel() else matrix for t in (results.gates, results.other)]
+    weights = (array_of(x.weight_ih), array_of(x.weight_hh), *biases(x.cell, x.weight_hh, x.bias_ih, x.bias_hh))
+    out, extras = array_of(results.out), _extras(x, results)
+    return scan.Pass(x.cell, x.reverse, offsets, array_of(x.rows), *weights, initial, out, *kept, extras)
 
 
 # ---- NumPy's side --------------------------------------------------------------------------------------------------
@@ -121,7 +120,7 @@ def pass_of(x: Arguments, results: Results) -> Any:
 
 def array_of(tensor: Tensor) -> np.ndarray:
     """The tensor's own memory where it lies row after row, else a copy."""
-    tensor = tensor.detach() if tensor.requires_grad else tensor
+    tensor = tensor.data  # as ``detach``, in a third of the time
     return tensor.numpy() if tensor.is_contiguous() else tensor.contiguous().numpy()
 
 
