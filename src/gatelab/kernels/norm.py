@@ -7,8 +7,10 @@ N rows of all steps, H hidden, G gates.
 
 from __future__ import annotations
 
+import math
+
 from gatelab.kernels.compiling import part
-from gatelab.kernels.simd import lanes, load, only, peek, poke, store, total, zeros
+from gatelab.kernels.simd import lanes, load, number, only, peek, poke, store, total, zeros
 
 EPSILON = 1e-5  # torch's
 
@@ -16,22 +18,22 @@ EPSILON = 1e-5  # torch's
 @part
 def moments(x, at, size):
     """The mean of the ``size`` numbers at ``at``, and the factor that makes x̂ of x − mean."""
-    step = lanes(x)
+    step, share = lanes(x), number(x, 1.0 / size)
     sums = zeros(x)
     for j in range(0, size, step):
         sums = sums + load(x, at + j, size - j)
-    mean = total(sums) / size
+    mean = total(sums) * share
     squares = zeros(x)
     for j in range(0, size, step):
         centred = only(load(x, at + j, size - j) - mean, size - j)
         squares = squares + centred * centred
-    return mean, 1.0 / ((total(squares) / size + EPSILON) ** 0.5)
+    return mean, number(x, 1.0) / math.sqrt(total(squares) * share + number(x, EPSILON))
 
 
 @part
 def normalise_backward(dy, at_dy, gain, at_gain, normed, at_normed, factor, size, dgain, dx, at_dx):
     """∂loss/∂x from ∂loss/∂(gain ⊙ x̂): writes ``dx``, which may be ``dy``, and adds to ``dgain`` at ``at_gain``."""
-    step = lanes(dy)
+    step, share = lanes(dy), number(dy, 1.0 / size)
     sums, products = zeros(dy), zeros(dy)
     for j in range(0, size, step):
         left = size - j
@@ -40,7 +42,7 @@ def normalise_backward(dy, at_dy, gain, at_gain, normed, at_normed, factor, size
         d = d * load(gain, at_gain + j, left)
         sums = sums + d
         products = products + d * normal
-    mean, slope = total(sums) / size, total(products) / size
+    mean, slope = total(sums) * share, total(products) * share
     for j in range(0, size, step):
         left = size - j
         d = load(dy, at_dy + j, left) * load(gain, at_gain + j, left)

@@ -21,12 +21,12 @@ class Room:
     """Arrays for one pass; all of them are gone when ``emptied``."""
 
     def __init__(self) -> None:
-        self._bytes, self._used, self._asked = _aligned(0), 0, 0
+        self._bytes, self._used, self._asked = aligned(0), 0, 0
 
     def emptied(self) -> Room:
         """The same memory for the next pass, and more of it if it was too little."""
         if self._asked > len(self._bytes) and self._asked <= _MOST:
-            self._bytes = _aligned(self._asked)
+            self._bytes = aligned(self._asked)
         self._used = self._asked = 0
         return self
 
@@ -36,7 +36,7 @@ class Room:
         padded = -(-size // BYTES) * BYTES
         self._asked += padded
         if self._used + padded > len(self._bytes):
-            return np.ndarray(shape, dtype, _aligned(padded))
+            return np.ndarray(shape, dtype, aligned(padded))
         self._used += padded
         return np.ndarray(shape, dtype, self._bytes, self._used - padded)
 
@@ -59,7 +59,8 @@ def width(dtype: np.dtype) -> int:
     return PANEL * BYTES // np.dtype(dtype).itemsize
 
 
-def _aligned(size: int) -> Array:
+def aligned(size: int) -> Array:
+    """Bytes of anything that begin with a cache line."""
     room = np.empty(size + BYTES, np.uint8)
     start = -room.ctypes.data % BYTES
     return room[start : start + size]

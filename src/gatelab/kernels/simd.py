@@ -351,6 +351,16 @@ def filled(typingctx, like, value):
 
 
 @emits
+def number(typingctx, base, value):
+    """``value`` as an element of the array at ``base``: what is computed with it stays of that type."""
+
+    def generate(context, builder, sig, args):
+        return context.cast(builder, args[1], value, base.dtype)
+
+    return base.dtype(base, value), generate
+
+
+@emits
 def lanes(typingctx, base):
     """How many elements of the array at ``base`` make a vector: a constant."""
     count = BYTES * 8 // base.dtype.bitwidth

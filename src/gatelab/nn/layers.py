@@ -127,9 +127,9 @@ class Recurrent(nn.RNNBase):
         """The extras that this layer has, in the order of ``EXTRAS``."""
         return tuple([EXTRAS[name] for name in self._on])
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if name in EXTRAS:  # every call asks for them several times
+    def __setattr__(self, attr: str, value: Any) -> None:
+        super().__setattr__(attr, value)
+        if attr in EXTRAS:  # every call asks for them several times
             self._on = tuple(name for name in EXTRAS if self.__dict__.get(name))
 
     @property

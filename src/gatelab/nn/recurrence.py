@@ -7,6 +7,7 @@ T time, B batch, H hidden, G gates, N rows of all steps together.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -66,6 +67,7 @@ class Results(NamedTuple):
 def empty_results(x: Arguments, apart: bool = False) -> Results:
     """Room for the results; ``apart``, unused ones are tensors of their own, as an operator has to give them."""
     N, (width, H), B, new = x.rows.shape[0], x.weight_hh.shape, x.h.shape[0], x.rows.new_empty
+    lent = new if apart else _lent(x.rows.dtype)
     vanilla, lstm, normalised = x.cell in ("rnn", "rnn_relu"), x.c is not None, x.keep and x.gain is not None
     nothing = (0, 0)
     shapes = (
@@ -77,18 +79,32 @@ def empty_results(x: Arguments, apart: bool = False) -> Results:
         *(2 * ((N, width) if normalised else nothing, (N, width // H) if normalised else nothing)),
     )
     unused = new(nothing)
-    return Results(*(new(shape) if apart or shape is not nothing else unused for shape in shapes))
+    makers = (*[new] * 3, *[lent] * (len(shapes) - 3))
+    made = [
+        make(shape) if apart or shape is not nothing else unused for make, shape in zip(makers, shapes, strict=True)
+    ]
+    return Results(*made)
 
 
-def biases(cell: str, weight_hh: Tensor, bias_ih: Tensor | None, bias_hh: Tensor | None) -> list[np.ndarray]:
+def _lent(dtype: torch.dtype) -> Callable[[tuple[int, ...]], Tensor]:
+    """What makes the tensors that only the way back reads."""
+    from gatelab.kernels.lending import lend
+
+    number = _none(dtype)[0].dtype
+    return lambda shape: torch.from_numpy(lend(shape, number))
+
+
+def biases(
+    cell: str, weight_hh: Tensor, bias_ih: Tensor | None, bias_hh: Tensor | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Both biases as one where they only ever add up ``(G·H,)``, and the GRU's that its reset gate reaches ``(H,)``."""
     (width, H), dtype = weight_hh.shape, _none(weight_hh.dtype)[0].dtype
     if bias_ih is None or bias_hh is None:
-        return [np.zeros(width, dtype), np.zeros(H, dtype)]
+        return np.zeros(width, dtype), np.zeros(H, dtype)
     first, second = array_of(bias_ih), array_of(bias_hh)
     if cell != "gru":
-        return [first + second, second[:H]]  # of which only the GRU reads the second
-    return [np.concatenate([first[: 2 * H] + second[: 2 * H], first[2 * H :]]), second[2 * H :]]
+        return first + second, second[:H]  # of which only the GRU reads the second
+    return np.concatenate([first[: 2 * H] + second[: 2 * H], first[2 * H :]]), second[2 * H :]
 
 
 def forward(x: Arguments, apart: bool = False) -> Results:
@@ -97,22 +113,24 @@ def forward(x: Arguments, apart: bool = False) -> Results:
 
     results = empty_results(x, apart)
     final = [array_of(state) for state in (results.h, results.c)[: 1 if x.c is None else 2]]
-    scan.forward(pass_of(x, results), final, x.keep, torch.get_num_threads())
+    both = biases(x.cell, x.weight_hh, x.bias_ih, x.bias_hh)
+    scan.forward(pass_of(x, results, *both), final, x.keep, torch.get_num_threads())
     return results
 
 
-def pass_of(x: Arguments, results: Results) -> Any:
-    """Both as ``kernels.scan.Pass``."""
+def pass_of(x: Arguments, results: Results, bias: np.ndarray | None = None, bias_n: np.ndarray | None = None) -> Any:
+    """All as ``kernels.scan.Pass``; the way back does without the ``biases``."""
     from gatelab.kernels import scan
 
     N, B = x.rows.shape[0], x.h.shape[0]
     offsets = np.arange(0, N + 1, B) if x.offsets is None else array_of(x.offsets)  # (T + 1,)
     initial = [array_of(state) for state in (x.h, x.c) if state is not None]
-    matrix = _none(x.h.dtype)[1]
-    kept = [array_of(t) if t.numel() else matrix for t in (results.gates, results.other)]
-    weights = (array_of(x.weight_ih), array_of(x.weight_hh), *biases(x.cell, x.weight_hh, x.bias_ih, x.bias_hh))
+    vector, matrix, _ = _none(x.h.dtype)
+    bias, bias_n = vector if bias is None else bias, vector if bias_n is None else bias_n
+    gates, other = (array_of(t) if t.numel() else matrix for t in (results.gates, results.other))
+    weights = (array_of(x.weight_ih), array_of(x.weight_hh), bias, bias_n)
     out, extras = array_of(results.out), _extras(x, results)
-    return scan.Pass(x.cell, x.reverse, offsets, array_of(x.rows), *weights, initial, out, *kept, extras)
+    return scan.Pass(x.cell, x.reverse, offsets, array_of(x.rows), *weights, initial, out, gates, other, extras)
 
 
 # ---- NumPy's side --------------------------------------------------------------------------------------------------
