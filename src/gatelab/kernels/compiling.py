@@ -25,15 +25,64 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils, event
 from numba.core.ccallback import CFunc
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.compiler_machinery import AnalysisPass, register_pass
+from numba.core.typed_passes import IRLegalization
 from numba.core.typing.templates import AbstractTemplate, infer_global
 from numba.extending import lower_builtin
 
 _config: Any = numba.config
 _njit: Any = numba.njit  # its hints do not know all options
 
+# ---- compilers -----------------------------------------------------------------------------------------------------
+
+
+class _Unfinished(JITCodeLibrary):
+    """Code that others copy into themselves: neither optimized nor made executable on its own."""
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+    @property
+    def codegen(self) -> Any:
+        return self  # which is then asked to ``set_env``
+
+    def set_env(self, name: str, environment: Any) -> None:
+        """Numba's way to tell finished code where its Python objects are; this code has none."""
+
+
+@register_pass(mutates_CFG=False, analysis_only=True)
+class _ForOthers(AnalysisPass):
+    """Has what is compiled next put into an ``_Unfinished`` library."""
+
+    _name = "gatelab_for_others"
+
+    def __init__(self) -> None:
+        super().__init__()  # abstract above
+
+    def run_pass(self, state) -> bool:  # type: ignore[bad-override]  # whether it changed anything, as Numba's do
+        state.library = _Unfinished(state.targetctx.codegen(), state.func_id.func_qualname)
+        return False
+
+
+class _PartCompiler(CompilerBase):
+    """Numba's compiler for functions that only compiled code calls."""
+
+    def define_pipelines(self) -> list[Any]:
+        passes: Any = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        passes.add_pass_after(_ForOthers, IRLegalization)
+        passes.finalize()
+        return [passes]
+
+
 _OPTIONS: Any = {"error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True}  # as C divides; no allocation
-_WITHIN: Any = {**_OPTIONS, "no_cpython_wrapper": True}
+_WITHIN: Any = {**_OPTIONS, "no_cpython_wrapper": True, "pipeline_class": _PartCompiler}
 INLINED: Any = {**_WITHIN, "forceinline": True}
 
 

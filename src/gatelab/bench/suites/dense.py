@@ -76,7 +76,13 @@ TRAIN = Suite(
     (_mean("gru", 3.0), _mean("rnn", 2.5), _mean("lstm", 1.15)),
     devices=("cpu", "cuda"),
 )
-FORWARD = Suite("forward", "inference without a graph, beside torch.nn", _forward_cases, devices=("cpu", "cuda"))
+FORWARD = Suite(
+    "forward",
+    "inference without a graph, beside torch.nn",
+    _forward_cases,
+    (_mean("gru", 1.5), _mean("rnn", 1.5)),
+    devices=("cpu", "cuda"),
+)
 LIMIT = Suite(
     "limit",
     "how much of the machine's own multiply rate training reaches, where H ≥ 128 and B ≥ 32",
