@@ -86,12 +86,11 @@ def opened(x, first):
 
 
 @inlined
-def nothing(numbers, masks):
+def nothing(a, masks):
     """None of it, as the compiler can see: what it then keeps in registers, it keeps from row to row.
 
-    ``numbers`` and ``masks`` are any addresses of their kind.
+    ``a`` and ``masks`` are any addresses, of numbers and of bytes.
     """
-    a = numbers
     return Open(False, a, False, False, masks, masks, 0.0, 0.0, False, a, a, a, a, a, a, False, a, a, False, a)
 
 

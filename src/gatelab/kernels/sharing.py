@@ -22,7 +22,7 @@ from gatelab.kernels.simd import GRAIN
 from gatelab.kernels.steps import Way
 
 _WORTH = 3e7  # multiplications of a pass that one more share is worth
-_FEWEST = 16  # items of a share: below, the weights are read too often for what is done with them
+_FEWEST = 16  # items of a thread: below, the weights are read too often for what is done with them
 
 
 def ways(offsets: np.ndarray, backwards: bool, multiplications: float, threads: int) -> list[Way]:
@@ -38,7 +38,7 @@ def ways(offsets: np.ndarray, backwards: bool, multiplications: float, threads: 
     count = min(threads, B // _FEWEST, int(multiplications / _WORTH))
     if count <= 1:
         return [Way(offsets, offsets, 0, backwards)]
-    count = 2 * count if count * _FEWEST <= B else count  # a free thread takes over what a slow one left
+    count *= 2  # a free thread takes over what a slow one left
     sizes = np.diff(offsets)  # (T,)
     done = np.cumsum((sizes[None, :] > np.arange(B)[:, None]).sum(1))  # (B,) rows of the items so far
     ends = [int((done <= done[-1] * k / count).sum()) for k in range(1, count)]

@@ -70,20 +70,18 @@ def empty_results(x: Arguments, apart: bool = False) -> Results:
     lent = new if apart else _lent(x.rows.dtype)
     vanilla, lstm, normalised = x.cell in ("rnn", "rnn_relu"), x.c is not None, x.keep and x.gain is not None
     nothing = (0, 0)
-    shapes = (
-        (N, H),
-        (B, H),
-        (B, H) if lstm else nothing,
+    given = ((N, H), (B, H), (B, H) if lstm else nothing)
+    kept = (
         (N, width) if x.keep and (x.zoned or not vanilla) else nothing,
         (N, H) if x.keep and not vanilla else nothing,
         *(2 * ((N, width) if normalised else nothing, (N, width // H) if normalised else nothing)),
     )
     unused = new(nothing)
-    makers = (*[new] * 3, *[lent] * (len(shapes) - 3))
-    made = [
-        make(shape) if apart or shape is not nothing else unused for make, shape in zip(makers, shapes, strict=True)
-    ]
-    return Results(*made)
+
+    def made(make: Callable[[tuple[int, ...]], Tensor], shape: tuple[int, ...]) -> Tensor:
+        return make(shape) if apart or shape is not nothing else unused
+
+    return Results(*(made(new, shape) for shape in given), *(made(lent, shape) for shape in kept))
 
 
 def _lent(dtype: torch.dtype) -> Callable[[tuple[int, ...]], Tensor]:
