@@ -34,6 +34,8 @@ def packed(weight: np.ndarray, room: Room | None = None) -> np.ndarray:
     """The weights ``(K, N)``, any strides, as column blocks ``(⌈N / width⌉, K, width)``; zeros fill the last block."""
     K, N = weight.shape
     blocks = (room or Room()).take((-(-N // width(weight.dtype)), K, width(weight.dtype)), weight.dtype)
+    if not weight.size:
+        return blocks
     if weight.T.flags.c_contiguous:
         _pack_turned(weight.T, blocks)
     else:

@@ -17,18 +17,18 @@ from torch import Tensor
 
 from gatelab.nn import open_loop
 from gatelab.nn.extras import EXTRAS, Extra, Noise, Weights
-from gatelab.nn.recurrence import LEARNED, Arguments, Results, array_of, forward, pass_of
+from gatelab.nn.recurrence import LEARNED, Arguments, Results, array_of, forward, none, pass_of
 
 
 class Gradients(NamedTuple):
     """∂loss/∂ what the operation learns from; None where there is no such thing, or nobody asked."""
 
     rows: Tensor | None  # (N, I)
-    weight_ih: Tensor  # (G·H, I)
-    weight_hh: Tensor  # (G·H, H)
+    weight_ih: Any  # (G·H, I)
+    weight_hh: Any  # (G·H, H)
     bias_ih: Tensor | None  # (G·H,)
     bias_hh: Tensor | None  # (G·H,)
-    h: Tensor  # (B, H)
+    h: Any  # (B, H)
     c: Tensor | None  # (B, H)
     gain_ih: Tensor | None  # (G·H,)
     gain: Tensor | None  # (G·H,)
@@ -39,42 +39,59 @@ class Gradients(NamedTuple):
 
 def empty_gradients(x: Arguments, of_rows: bool) -> Gradients:
     """Room for them, not initialised."""
-    rows = x.rows.new_empty(x.rows.shape) if of_rows else None
-    learned: list[Any] = [t if t is None else t.new_empty(t.shape) for t in (getattr(x, name) for name in LEARNED[1:])]
-    return Gradients(rows, *learned)
+    of: list[Tensor | None] = [getattr(x, name) for name in LEARNED]
+    if not of_rows:
+        of[0] = None
+    return Gradients(*(None if t is None else t.new_empty(*t.shape) for t in of))
 
 
 def gradients(x: Arguments, results: Results, given: Sequence[Tensor | None], of_rows: bool) -> Gradients:
     """All steps backward, from ∂loss/∂(outputs, final h, final c), None for zeros."""
     from gatelab.kernels import scan
 
-    H, zeros, biased, lstm = x.h.shape[1], x.h.new_zeros, x.bias_ih is not None, x.c is not None
-    bias = zeros(len(x.weight_hh) + (H if x.cell == "gru" else 0))  # (G·H,) or (4H,)
-    own = zeros(5 if lstm else 0, H)  # gain_c, bias_c, peepholes
-    found = empty_gradients(x._replace(bias_ih=None, bias_hh=None, gain_c=None, bias_c=None, peephole=None), of_rows)
-    nothing, matrix = np.empty(0, array_of(bias).dtype), np.empty((0, 0), array_of(bias).dtype)
+    found = empty_gradients(x, of_rows)
+    into = _summed(x, found)
+    shown = _shown(x, found, into)
+    dout = array_of(torch.zeros_like(results.out) if given[0] is None else given[0])
+    dstate = [d if d is None else array_of(d) for d, s in zip(given[1:3], (x.h, x.c), strict=True) if s is not None]
+    scan.backward(pass_of(x, results), dout, dstate, into, torch.get_num_threads())
+    # Not by torch, whose code is out of the core's cache by now: its smallest operation takes 80 µs here.
+    for array, sums in shown:
+        array[...] = sums
+    return found
+
+
+def _summed(x: Arguments, found: Gradients) -> Any:
+    """What a backward pass writes and adds to: the memory of ``found``, and more for what adds up to several."""
+    from gatelab.kernels import scan
+
+    (width, H), (vector, matrix, _) = x.weight_hh.shape, none(x.h.dtype)
     into = scan.Gradients(
         matrix if found.rows is None else array_of(found.rows),
         array_of(found.weight_ih),
         array_of(found.weight_hh),
-        array_of(bias),
+        np.empty(width + (H if x.cell == "gru" else 0), vector.dtype),  # (G·H,) or (4H,)
         [array_of(t) for t in (found.h, found.c) if t is not None],
-        nothing if found.gain_ih is None else array_of(found.gain_ih),
-        nothing if found.gain is None else array_of(found.gain),
-        array_of(own),
+        vector if found.gain_ih is None else array_of(found.gain_ih),
+        vector if found.gain is None else array_of(found.gain),
+        matrix if found.c is None else np.empty((5, H), vector.dtype),
     )
-    for added_to in (into.weight_ih, into.weight_hh, into.gain_ih, into.gain):
+    for added_to in (into.weight_ih, into.weight_hh, into.bias, into.gain_ih, into.gain, into.own):
         added_to.fill(0)  # not by torch, which fills with all its threads and waits for them
-    dout = array_of(torch.zeros_like(results.out) if given[0] is None else given[0])
-    dstate = [d if d is None else array_of(d) for d, s in zip(given[1:3], (x.h, x.c), strict=True) if s is not None]
-    scan.backward(pass_of(x, results), dout, dstate, into, torch.get_num_threads())
-    return found._replace(
-        bias_ih=(torch.cat([bias[: 2 * H], bias[3 * H :]]) if x.cell == "gru" else bias) if biased else None,
-        bias_hh=bias[: len(x.weight_hh)].clone() if biased else None,
-        gain_c=None if x.gain_c is None else own[0].clone(),
-        bias_c=None if x.bias_c is None else own[1].clone(),
-        peephole=None if x.peephole is None else own[2:].flatten()[: len(x.peephole)].clone(),
-    )
+    return into
+
+
+def _shown(x: Arguments, found: Gradients, into: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+    """What has to be copied after the pass: where to, and from which of its sums."""
+    (width, H), shown = x.weight_hh.shape, []
+    if found.bias_ih is not None and found.bias_hh is not None:
+        ih, both = array_of(found.bias_ih), 2 * H if x.cell == "gru" else width
+        shown += [(array_of(found.bias_hh), into.bias[:width]), (ih[:both], into.bias[:both])]
+        shown += [(ih[both:], into.bias[width:])]
+    for gradient, sums in ((found.gain_c, into.own[:1]), (found.bias_c, into.own[1:2]), (found.peephole, into.own[2:])):
+        if gradient is not None:
+            shown += [(array_of(gradient), sums.ravel()[: len(gradient)])]
+    return shown
 
 
 # ---- autograd ------------------------------------------------------------------------------------------------------
@@ -100,28 +117,32 @@ def _gradients(x: Arguments, saved: Sequence[Tensor], given: Sequence[Tensor | N
     return gradients(x, Results(*saved), given, of_rows)
 
 
-def remember(ctx, inputs: tuple, output: Sequence[Tensor]) -> None:
+_TENSORS = slice(3, -2)  # of the arguments, those that can be tensors
+_FIRST, _BEHIND = Arguments._fields.index(LEARNED[0]), Arguments._fields.index(LEARNED[-1]) + 1
+_BEFORE, _AFTER = (None,) * _FIRST, (None,) * (len(Arguments._fields) - _BEHIND)
+
+
+def remember(ctx, inputs: tuple, output: Sequence[Tensor | None]) -> None:
     """Keeps what ``differentiate`` needs."""
-    ctx.arguments = [None if isinstance(value, Tensor) else value for value in inputs]
-    ctx.save_for_backward(*(value if isinstance(value, Tensor) else None for value in inputs), *output)
+    tensors = inputs[_TENSORS]
+    ctx.settings, ctx.count = (inputs[:3], inputs[-2:]), len(tensors)
+    ctx.save_for_backward(*tensors, *output)
     ctx.set_materialize_grads(False)
 
 
 def differentiate(ctx, gradients: Callable[..., Gradients], given: tuple) -> tuple[Tensor | None, ...]:
     """∂loss/∂arguments from ∂loss/∂(out, h, c) by ``gradients(x, saved results, given, whether those of the rows)``."""
-    kept = ctx.saved_tensors
-    count = len(ctx.arguments)
-    x = Arguments(*(p if t is None else t for p, t in zip(ctx.arguments, kept[:count], strict=True)))
-    saved = kept[count:]
-    wanted = dict(zip(Arguments._fields, ctx.needs_input_grad, strict=True))
+    kept, (first, last), wanted = ctx.saved_tensors, ctx.settings, ctx.needs_input_grad[_FIRST:_BEHIND]
+    x, saved = Arguments(*first, *kept[: ctx.count], *last), kept[ctx.count :]
     twice = torch.is_grad_enabled()  # a second derivative is asked for
-    found = _in_the_open(x, filled(given, saved)) if twice else gradients(x, saved, given, wanted["rows"])._asdict()
-    return tuple(found.get(name) if needed else None for name, needed in wanted.items())
+    found = _in_the_open(x, filled(given, saved)) if twice else gradients(x, saved, given, wanted[0])
+    return (*_BEFORE, *(d if needed else None for d, needed in zip(found, wanted, strict=True)), *_AFTER)
 
 
-def filled(given: Sequence[Tensor | None], saved: Sequence[Tensor]) -> tuple[Tensor, ...]:
+def filled(given: Sequence[Tensor | None], saved: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
     """∂loss/∂(out, h, c), zeros where the loss does not depend on one."""
-    return tuple(torch.zeros_like(r) if d is None else d for d, r in zip(given[:3], saved[:3], strict=True))
+    pairs = zip(given[:3], saved[:3], strict=True)
+    return tuple(torch.zeros_like(r) if d is None and r is not None else d for d, r in pairs)
 
 
 class _Plan(NamedTuple):
@@ -133,7 +154,7 @@ class _Plan(NamedTuple):
     training: bool = True
 
 
-def _in_the_open(x: Arguments, given: Sequence[Tensor]) -> dict[str, Any]:
+def _in_the_open(x: Arguments, given: Sequence[Tensor | None]) -> Gradients:
     """The same gradients as functions of everything they depend on, for a second derivative."""
     with torch.enable_grad():
         fresh: dict[str, Any] = {name: _alias(getattr(x, name)) for name in LEARNED}
@@ -157,7 +178,8 @@ def _in_the_open(x: Arguments, given: Sequence[Tensor]) -> dict[str, Any]:
         wanted = {name: t for name, t in fresh.items() if t is not None and t.requires_grad}
         values, weights = zip(*outputs, strict=True)
         found = torch.autograd.grad(values, list(wanted.values()), weights, create_graph=True, allow_unused=True)
-    return dict(zip(wanted, found, strict=True))
+    of = dict(zip(wanted, found, strict=True))
+    return Gradients(*(of.get(name) for name in LEARNED))
 
 
 def _alias(tensor: Tensor | None) -> Tensor | None:

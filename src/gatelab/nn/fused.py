@@ -74,7 +74,7 @@ def _has_kernel(layer: Recurrent) -> bool:
 
 
 def _readable(x: Tensor) -> bool:
-    if x.device.type != "cpu" or x.dtype not in _DTYPES or not x.numel():
+    if not x.is_cpu or x.dtype not in _DTYPES or not x.numel():
         return False
     if torch.compiler.is_compiling():
         return True

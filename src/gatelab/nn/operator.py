@@ -8,7 +8,7 @@ name.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import torch
 from torch import Tensor
@@ -17,8 +17,8 @@ from gatelab.nn.derivatives import Eager, Gradients, differentiate, empty_gradie
 from gatelab.nn.recurrence import Arguments, Results, empty_results, forward
 
 
-def recurrence(x: Arguments) -> tuple[Tensor, ...]:
-    """One stacked layer in one direction: outputs ``(N, H)`` and the final h and c."""
+def recurrence(x: Arguments) -> tuple[Any, ...]:
+    """One stacked layer in one direction: outputs ``(N, H)`` and the final h and, where there is one, c."""
     if torch.compiler.is_compiling():
         return _operator(*x)[:3]
     if x.keep:

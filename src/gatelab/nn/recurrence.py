@@ -7,7 +7,6 @@ T time, B batch, H hidden, G gates, N rows of all steps together.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -51,52 +50,48 @@ LEARNED = Arguments._fields[4:16]  # those with a gradient
 
 
 class Results(NamedTuple):
-    """What the operator gives: outputs, final state, and what its backward pass needs; unused ones are empty."""
+    """What the operator gives: outputs, final state, and what its backward pass needs.
+
+    What is not used is None; of an operator of torch, which has to give tensors, one without elements.
+    """
 
     out: Tensor  # (N, H)
     h: Tensor  # (B, H)
-    c: Tensor  # (B, H)
-    gates: Tensor  # (N, G·H); of the vanilla network, the new contents where zoneout sets them apart from the outputs
-    other: Tensor  # (N, H) the LSTM's c after every step, the GRU's recurrent side of n
-    normed_ih: Tensor  # (N, G·H) normalised input products
-    factors_ih: Tensor  # (N, G)
-    normed: Tensor  # (N, G·H) normalised recurrent products
-    factors: Tensor  # (N, G)
+    c: Tensor | None  # (B, H)
+    gates: Tensor | None  # (N, G·H); of the vanilla network, the new contents where zoneout sets them apart from out
+    other: Tensor | None  # (N, H) the LSTM's c after every step, the GRU's recurrent side of n
+    normed_ih: Tensor | None  # (N, G·H) normalised input products
+    factors_ih: Tensor | None  # (N, G)
+    normed: Tensor | None  # (N, G·H) normalised recurrent products
+    factors: Tensor | None  # (N, G)
 
 
 def empty_results(x: Arguments, apart: bool = False) -> Results:
-    """Room for the results; ``apart``, unused ones are tensors of their own, as an operator has to give them."""
+    """Room for the results; ``apart``, for an operator of torch: every one a tensor of its own."""
     N, (width, H), B, new = x.rows.shape[0], x.weight_hh.shape, x.h.shape[0], x.rows.new_empty
-    lent = new if apart else _lent(x.rows.dtype)
-    vanilla, lstm, normalised = x.cell in ("rnn", "rnn_relu"), x.c is not None, x.keep and x.gain is not None
-    nothing = (0, 0)
-    given = ((N, H), (B, H), (B, H) if lstm else nothing)
+    vanilla, normalised = x.cell in ("rnn", "rnn_relu"), x.keep and x.gain is not None
     kept = (
-        (N, width) if x.keep and (x.zoned or not vanilla) else nothing,
-        (N, H) if x.keep and not vanilla else nothing,
-        *(2 * ((N, width) if normalised else nothing, (N, width // H) if normalised else nothing)),
+        (N, width) if x.keep and (x.zoned or not vanilla) else None,
+        (N, H) if x.keep and not vanilla else None,
+        *(2 * ((N, width), (N, width // H)) if normalised else 4 * (None,)),
     )
-    unused = new(nothing)
-
-    def made(make: Callable[[tuple[int, ...]], Tensor], shape: tuple[int, ...]) -> Tensor:
-        return make(shape) if apart or shape is not nothing else unused
-
-    return Results(*(made(new, shape) for shape in given), *(made(lent, shape) for shape in kept))
+    records = [None if shape is None else new(*shape) if apart else _lent(x.rows.dtype, shape) for shape in kept]
+    results = Results(new(N, H), new(B, H), None if x.c is None else new(B, H), *records)
+    return Results(*(new(0) if t is None else t for t in results)) if apart else results
 
 
-def _lent(dtype: torch.dtype) -> Callable[[tuple[int, ...]], Tensor]:
-    """What makes the tensors that only the way back reads."""
+def _lent(dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
+    """Memory for what only the way back reads."""
     from gatelab.kernels.lending import lend
 
-    number = _none(dtype)[0].dtype
-    return lambda shape: torch.from_numpy(lend(shape, number))
+    return torch.from_numpy(lend(shape, none(dtype)[0].dtype))
 
 
 def biases(
     cell: str, weight_hh: Tensor, bias_ih: Tensor | None, bias_hh: Tensor | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Both biases as one where they only ever add up ``(G·H,)``, and the GRU's that its reset gate reaches ``(H,)``."""
-    (width, H), dtype = weight_hh.shape, _none(weight_hh.dtype)[0].dtype
+    (width, H), dtype = weight_hh.shape, none(weight_hh.dtype)[0].dtype
     if bias_ih is None or bias_hh is None:
         return np.zeros(width, dtype), np.zeros(H, dtype)
     first, second = array_of(bias_ih), array_of(bias_hh)
@@ -110,7 +105,7 @@ def forward(x: Arguments, apart: bool = False) -> Results:
     from gatelab.kernels import scan  # here, for Numba takes half a second to import
 
     results = empty_results(x, apart)
-    final = [array_of(state) for state in (results.h, results.c)[: 1 if x.c is None else 2]]
+    final = [array_of(results.h)] if results.c is None or x.c is None else [array_of(results.h), array_of(results.c)]
     both = biases(x.cell, x.weight_hh, x.bias_ih, x.bias_hh)
     scan.forward(pass_of(x, results, *both), final, x.keep, torch.get_num_threads())
     return results
@@ -123,9 +118,9 @@ def pass_of(x: Arguments, results: Results, bias: np.ndarray | None = None, bias
     N, B = x.rows.shape[0], x.h.shape[0]
     offsets = np.arange(0, N + 1, B) if x.offsets is None else array_of(x.offsets)  # (T + 1,)
     initial = [array_of(state) for state in (x.h, x.c) if state is not None]
-    vector, matrix, _ = _none(x.h.dtype)
+    vector, matrix, _ = none(x.h.dtype)
     bias, bias_n = vector if bias is None else bias, vector if bias_n is None else bias_n
-    gates, other = (array_of(t) if t.numel() else matrix for t in (results.gates, results.other))
+    gates, other = (matrix if t is None or not t.numel() else array_of(t) for t in (results.gates, results.other))
     weights = (array_of(x.weight_ih), array_of(x.weight_hh), bias, bias_n)
     out, extras = array_of(results.out), _extras(x, results)
     return scan.Pass(x.cell, x.reverse, offsets, array_of(x.rows), *weights, initial, out, gates, other, extras)
@@ -141,8 +136,8 @@ def array_of(tensor: Tensor) -> np.ndarray:
 
 
 @cache
-def _none(dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Arrays without elements: a vector, a matrix, a matrix of bytes."""
+def none(dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Arrays without elements, for what there is not: a vector, a matrix, a matrix of bytes."""
     vector = array_of(torch.empty(0, dtype=dtype))
     return vector, vector.reshape(0, 0), np.empty((0, 0), np.uint8)
 
@@ -151,20 +146,26 @@ def _extras(x: Arguments, results: Results) -> Any:
     """What the cell does besides, as ``kernels.extras.Extras``."""
     from gatelab.kernels.extras import Extras
 
-    vector, matrix, bits = _none(x.h.dtype)
+    vector, matrix, bits = none(x.h.dtype)
+    if not x.zoned and all(t is None for t in (x.mask, x.gain, x.gain_c, x.peephole)):
+        return Extras(matrix, bits, bits, 0.0, 0.0, vector, matrix, matrix, vector, matrix, matrix, *3 * (vector,))
+
+    def of(tensor: Tensor | None, otherwise: np.ndarray) -> np.ndarray:
+        return otherwise if tensor is None else array_of(tensor)
+
     return Extras(
-        matrix if x.mask is None else array_of(x.mask),
-        bits if x.zoneout_h is None else array_of(x.zoneout_h).view(np.uint8),
-        bits if x.zoneout_c is None else array_of(x.zoneout_c).view(np.uint8),
+        of(x.mask, matrix),
+        of(x.zoneout_h, bits).view(np.uint8),
+        of(x.zoneout_c, bits).view(np.uint8),
         x.kept_h,
         x.kept_c,
-        vector if x.gain_ih is None else array_of(x.gain_ih),
-        matrix if x.gain is None else array_of(results.normed_ih),
-        matrix if x.gain is None else array_of(results.factors_ih),
-        vector if x.gain is None else array_of(x.gain),
-        matrix if x.gain is None else array_of(results.normed),
-        matrix if x.gain is None else array_of(results.factors),
-        vector if x.gain_c is None else array_of(x.gain_c),
-        vector if x.bias_c is None else array_of(x.bias_c),
-        vector if x.peephole is None else array_of(x.peephole),
+        of(x.gain_ih, vector),
+        of(results.normed_ih, matrix),
+        of(results.factors_ih, matrix),
+        of(x.gain, vector),
+        of(results.normed, matrix),
+        of(results.factors, matrix),
+        of(x.gain_c, vector),
+        of(x.bias_c, vector),
+        of(x.peephole, vector),
     )
