@@ -112,9 +112,9 @@ def seen(h, step_h, mask, rows, size, out):
 
 
 @part
-def add_masked(dh, step, mask, rows, size, dseen):
-    """``dh += mask ⊙ dseen``: what ``seen`` does, backwards; both ``step`` apart."""
+def masked_back(dh, step, mask, rows, size, dseen, add):
+    """``dh (+)= mask ⊙ dseen``: what ``seen`` does, backwards; both ``step`` apart."""
     for r in range(rows):
         for j in range(0, size, lanes(dh)):
             value = load(dseen, r * step + j, size - j) * load(mask, r * size + j, size - j)
-            store(dh, r * step + j, size - j, load(dh, r * step + j, size - j) + value)
+            store(dh, r * step + j, size - j, load(dh, r * step + j, size - j) + value if add else value)

@@ -18,7 +18,7 @@ from gatelab.kernels import steps as time
 from gatelab.kernels import sums as after
 from gatelab.kernels.activations import sigmoid, tanh
 from gatelab.kernels.compiling import kernel, part
-from gatelab.kernels.extras import add_masked, kept, seen
+from gatelab.kernels.extras import kept, masked_back, seen
 from gatelab.kernels.norm import normalise_gates
 from gatelab.kernels.product import product
 from gatelab.kernels.simd import lanes, load, pointer, shifted, store, zeros
@@ -120,7 +120,7 @@ def backward(way, sums, gates, s_n, out, h0, dout, dh, weight, extras, masked):
                     after.normalise_states(u, here + r, x, row, GATES)
             product(shifted(d, here * step_d), step_d, w, 3 * H, pm if x.masked else pdh, wide, rows, H, not x.masked)
             if x.masked:
-                add_masked(pdh, wide, x.mask, rows, H, pm)
+                masked_back(pdh, wide, x.mask, rows, H, pm, True)
         after.add_up(s, begin, end, u, x, po, p0)
         done += end - begin
 

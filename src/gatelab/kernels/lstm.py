@@ -20,7 +20,7 @@ from gatelab.kernels import steps as time
 from gatelab.kernels import sums as after
 from gatelab.kernels.activations import sigmoid, tanh
 from gatelab.kernels.compiling import inlined, kernel, part
-from gatelab.kernels.extras import add_masked, kept, seen
+from gatelab.kernels.extras import kept, masked_back, seen
 from gatelab.kernels.norm import moments, normalise_backward, normalise_gates
 from gatelab.kernels.product import product
 from gatelab.kernels.simd import lanes, load, pointer, shifted, store, zeros
@@ -198,10 +198,10 @@ def backward(way, sums, record, cells, out, h0, c0, dout, dh, dc, weight, dextra
                 _write_backward(ps, old, at_old, pdc, r * wide, u.d, at_d, fresh, pde, x, row, H, coupled)
                 if x.normalised:
                     after.normalise_states(u, here + r, x, row, gates)
-            to = pm if x.masked else pdh
-            product(shifted(d, here * step_d), step_d, w, gates * H, to, wide, rows, H, not x.masked)
+            to, add = pm if x.masked else pdh, x.zoned and not x.masked  # only by zoneout goes anything past W_hh
+            product(shifted(d, here * step_d), step_d, w, gates * H, to, wide, rows, H, add)
             if x.masked:
-                add_masked(pdh, wide, x.mask, rows, H, pm)
+                masked_back(pdh, wide, x.mask, rows, H, pm, x.zoned)
         after.add_up(s, begin, end, u, x, po, p0)
         done += end - begin
 
@@ -224,10 +224,10 @@ def _show_backward(record, at_row, dout, dh, at_dh, da, at_da, fresh, shown, dex
     for j in range(0, H, lanes(record)):
         left, k = H - j, at_row + at_o + j
         dnew = load(dh, at_dh + j, left) + load(dout, at_out + j, left)
-        carry = zeros(dh)
         if x.zoned:
             carry = kept(x.random, x.zoneout_h, at_out + j, left, x.kept_h, dnew) * dnew
             dnew = dnew - carry
+            store(dh, at_dh + j, left, carry)
         o, normed = load(record, k, left), load(fresh, shown + j, left)
         seen_c = normed
         if x.normalised_c:
@@ -238,7 +238,6 @@ def _show_backward(record, at_row, dout, dh, at_dh, da, at_da, fresh, shown, dex
             store(dextras, H + j, left, load(dextras, H + j, left) + dseen)
         store(fresh, 2 * H + j, left, dseen)
         store(da, at_da + at_o + j, left, dnew * tanh_c * o * (1.0 - o))
-        store(dh, at_dh + j, left, carry)
 
 
 @part

@@ -14,10 +14,10 @@ from gatelab.kernels import steps as time
 from gatelab.kernels import sums as after
 from gatelab.kernels.activations import tanh
 from gatelab.kernels.compiling import inlined, kernel
-from gatelab.kernels.extras import add_masked, kept, seen
+from gatelab.kernels.extras import kept, masked_back, seen
 from gatelab.kernels.norm import normalise_gates
 from gatelab.kernels.product import product
-from gatelab.kernels.simd import at_least, lanes, load, pointer, positive, shifted, store, zeros
+from gatelab.kernels.simd import at_least, lanes, load, pointer, positive, shifted, store
 
 GATES = 1
 
@@ -114,9 +114,10 @@ def backward(way, sums, contents, out, h0, dout, dh, weight, extras, masked, rel
                 _rows_backward(u, here, rows, pc, pdo, pdh, wide, x, first, H, relu)
             else:
                 _rows_backward(u, here, rows, pc, pdo, pdh, wide, plain, first, H, relu)
-            product(shifted(d, here * step_d), step_d, w, H, pm if x.masked else pdh, wide, rows, H, not x.masked)
+            to, add = pm if x.masked else pdh, x.zoned and not x.masked  # only by zoneout goes anything past W_hh
+            product(shifted(d, here * step_d), step_d, w, H, to, wide, rows, H, add)
             if x.masked:
-                add_masked(pdh, wide, x.mask, rows, H, pm)
+                masked_back(pdh, wide, x.mask, rows, H, pm, x.zoned)
         after.add_up(s, begin, end, u, x, po, p0)
         done += end - begin
 
@@ -134,11 +135,10 @@ def _row_backward(contents, dout, dh, at_dh, d, at_d, x, at_row, H, relu):
     for j in range(0, H, lanes(contents)):
         left, o = H - j, at_row + j
         dnew = load(dh, at_dh + j, left) + load(dout, o, left)
-        carry = zeros(dh)
         if x.zoned:
             carry = kept(x.random, x.zoneout_h, o, left, x.kept_h, dnew) * dnew
             dnew = dnew - carry
+            store(dh, at_dh + j, left, carry)
         new = load(contents, o, left)
         slope = positive(new) if relu else 1.0 - new * new
         store(d, at_d + j, left, dnew * slope)
-        store(dh, at_dh + j, left, carry)
