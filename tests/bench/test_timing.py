@@ -29,6 +29,22 @@ def test_contenders_take_turns(few_rounds):
     assert (seconds >= 0).all()
 
 
+def test_of_more_than_two_none_always_comes_after_the_same_one(few_rounds, monkeypatch):
+    monkeypatch.setattr(timing, "LEAST_ROUNDS", 60)
+    calls = []
+    seconds = alternate([recording(name, calls) for name in "ABC"], 0.0)
+    assert seconds.shape == (60, 3)
+    rounds = ["".join(calls[at : at + 3]) for at in range(6, len(calls), 3)]
+    assert all(sorted(turn) == list("ABC") for turn in rounds)
+    assert len(set(rounds)) == 6
+
+
+def test_times_stand_with_their_contenders_whatever_the_order(few_rounds):
+    names = {"A": 1.0, "B": 10.0, "C": 100.0}
+    seconds = alternate([Steady(name, list, work=work) for name, work in names.items()], 0.0)
+    np.testing.assert_allclose(seconds * list(names.values()), 2e-4)
+
+
 def test_rounds_are_added_until_the_time_is_spent_and_not_without_end(few_rounds, monkeypatch):
     monkeypatch.setattr(timing, "MOST_ROUNDS", 7)
     assert len(alternate([recording("A", [])], 10.0)) == 7

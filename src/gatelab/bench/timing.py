@@ -1,7 +1,9 @@
 """Times of contenders that take turns: A B A B …, in one process, on the same data.
 
-What slows the machine for a while slows all of them. The garbage collector rests, every sample is long enough for
-the clock, and a time is only taken of contenders whose results are known to be equal (``gatelab.bench.equality``).
+What slows the machine for a while slows all of them. Of more than two, the order is drawn anew in every round: whoever
+comes after the same layer in another form finds its code in the cache, and that must not always be the same one. The
+garbage collector rests, every sample is long enough for the clock, and a time is only taken of contenders whose results
+are known to be equal (``gatelab.bench.equality``).
 """
 
 from __future__ import annotations
@@ -68,17 +70,19 @@ def alternate(contenders: Sequence[Contender], seconds: float) -> np.ndarray:
     """Seconds for a unit of work of each contender in each round, ``(R, K)`` for R rounds and K contenders.
 
     Args:
-        contenders: who takes turns, in this order in every round.
+        contenders: who takes turns; two in this order in every round, more in an order that each round draws.
         seconds: time to spend; rounds are added until it is spent, ``LEAST_ROUNDS`` at the least.
     """
-    threads = torch.get_num_threads()
+    threads, K, draw = torch.get_num_threads(), len(contenders), np.random.default_rng(0)
     with _undisturbed():
         repeats = [_repeats(contender, threads) for contender in contenders]
         rounds: list[list[float]] = []
         end = time.perf_counter() + seconds
         while len(rounds) < LEAST_ROUNDS or (time.perf_counter() < end and len(rounds) < MOST_ROUNDS):
-            turns = zip(contenders, repeats, strict=True)
-            rounds.append([_turn(contender, times, threads) / (times * contender.work) for contender, times in turns])
+            taken = {}
+            for k in range(K) if K == 2 else draw.permutation(K):
+                taken[k] = _turn(contenders[k], repeats[k], threads) / (repeats[k] * contenders[k].work)
+            rounds.append([taken[k] for k in range(K)])
     torch.set_num_threads(threads)
     return np.array(rounds)  # (R, K)
 
