@@ -10,6 +10,7 @@ SUITES = Registry(
     {
         "train": "gatelab.bench.suites.dense:TRAIN",
         "forward": "gatelab.bench.suites.dense:FORWARD",
+        "short": "gatelab.bench.suites.dense:SHORT",
         "limit": "gatelab.bench.suites.dense:LIMIT",
         "threads": "gatelab.bench.suites.threads:THREADS",
         "packed": "gatelab.bench.suites.packed:PACKED",

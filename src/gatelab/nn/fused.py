@@ -23,7 +23,7 @@ from torch.nn.utils.rnn import PackedSequence
 from gatelab.nn import open_loop
 from gatelab.nn.hooks import Noise, Weights
 from gatelab.nn.operator import recurrence
-from gatelab.nn.packing import State, batch_of
+from gatelab.nn.packing import State, batch_of, steps_of
 from gatelab.nn.recurrence import Arguments, array_of, biases
 
 if TYPE_CHECKING:
@@ -35,9 +35,12 @@ CELLS = ("rnn", "rnn_relu", "lstm", "lstm_coupled", "gru")
 _HAS_NUMBA = importlib.util.find_spec("numba") is not None
 _said: list[str] = []
 _DTYPES = (torch.float32, torch.float64)
-_SMALL, _MANY = 48, 64  # units and items, below both of which oneDNN trains an LSTM faster than the kernels
-_FEW = 4  # items, up to which the kernels run an LSTM faster than oneDNN
-_FILLED, _PADDED = 16, 64  # units that fill its vectors, and units from which others do not matter much
+# Up to how many steps torch's loop is faster: forward, and in training. A call of the kernels costs some 150 µs more.
+_FEW_STEPS = {"rnn": (15, 7), "rnn_relu": (15, 7), "gru": (7, 3)}
+_LONG, _MUCH = (200, 100), 1500  # steps (likewise), and rows, from either of which a call pays for an LSTM
+_WIDE = 192  # units from which the kernels train an LSTM faster whatever its length
+_FEW, _SOME = 4, 16  # items up to which they run an LSTM faster, if long; steps that are enough where it is wide
+_FILLED, _PADDED = 16, 64  # units that fill oneDNN's vectors, and units from which others do not matter much
 # Extras that have no part in a single step in evaluation, and all that the kernels compute.
 _OUTSIDE = {"input_dropout", "recurrent_dropout", "weight_drop", "learn_initial_state"}
 _KNOWN = _OUTSIDE | {"layer_norm", "zoneout", "peephole"}
@@ -54,18 +57,29 @@ def supports(layer: Recurrent, x: Tensor) -> bool:
 def prefers_torch(layer: Recurrent, input: Tensor | PackedSequence) -> bool:
     """Whether torch's own code is the better way for a plain layer, whether or not it has a kernel.
 
-    On a CPU, torch hands a dense LSTM in float32 to oneDNN, which runs it faster than the kernels but where few items
-    meet the weights or units do not fill its vectors, and trains it faster where it is small. The bounds are measured
+    It is for a few steps, since a call of the kernels costs more than one of torch's, and packs the weights. On a CPU,
+    torch hands a dense LSTM in float32 to oneDNN, which runs it faster than the kernels but where few items meet the
+    weights or units do not fill its vectors, and trains it faster where it is small. The bounds are measured
     (``docs/log.md``).
     """
-    if layer.cell != "lstm" or isinstance(input, PackedSequence) or input.dtype != torch.float32:
+    if isinstance(input, PackedSequence) or torch.compiler.is_compiling() or open_loop.transformed():
         return False
-    if torch.compiler.is_compiling() or open_loop.transformed():
+    if "parametrizations" in layer._modules:  # torch's code keeps what they compute, and copies can no longer be made
         return False
-    B, H = batch_of(layer, input), layer.hidden_size
-    if torch.is_grad_enabled() and (input.requires_grad or layer.weight_hh_l0.requires_grad):
-        return H < _SMALL and B < _MANY
-    return B > _FEW and (H % _FILLED == 0 or H > _PADDED)
+    training = torch.is_grad_enabled() and (input.requires_grad or layer.weight_hh_l0.requires_grad)
+    B, T = batch_of(layer, input), steps_of(layer, input)
+    if layer.cell in _FEW_STEPS:
+        return _FEW_STEPS[layer.cell][training] >= T
+    return layer.cell == "lstm" and input.dtype == torch.float32 and _prefers_onednn(layer.hidden_size, B, T, training)
+
+
+def _prefers_onednn(H: int, B: int, T: int, training: bool) -> bool:
+    short = _LONG[training] > T and T * B < _MUCH
+    if training:
+        return short and H < _WIDE
+    if B > _FEW and (H % _FILLED == 0 or H > _PADDED):
+        return True
+    return short and (H < _WIDE or T < _SOME)
 
 
 def _has_kernel(layer: Recurrent) -> bool:

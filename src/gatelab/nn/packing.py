@@ -46,6 +46,11 @@ def batch_of(layer: Recurrent, input: Tensor | PackedSequence) -> int:
     return input.shape[0 if layer.batch_first else 1]
 
 
+def steps_of(layer: Recurrent, input: Tensor) -> int:
+    """T of a dense batch, or of an input without one."""
+    return input.shape[1 if layer.batch_first and input.dim() == 3 else 0]
+
+
 def counts(batch_sizes: Tensor | None, N: int, B: int) -> list[int]:
     """How many rows each step has: T integers, none greater than the one before."""
     if batch_sizes is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -22,6 +23,15 @@ SHAPES = (
 )
 WIDE_SHAPES = (Shape(32, 100, 64, 128), Shape(64, 50, 32, 256), Shape(128, 50, 128, 128), Shape(32, 35, 512, 512))
 """With H ≥ 128 and B ≥ 32, where the products are large enough for the multiply rate to count."""
+SHORT_SHAPES = (
+    Shape(1, 1, 64, 64),
+    Shape(32, 1, 128, 128),
+    Shape(8, 1, 512, 512),
+    Shape(32, 4, 64, 64),
+    Shape(1, 10, 128, 128),
+    Shape(8, 20, 64, 64),
+)
+"""A few steps a call, as where a decoder writes; around the bounds of ``nn.fused.prefers_torch``."""
 
 SPEEDUP = "torch.nn / gatelab"
 _LEAST_TRAINING = {"gru": 1.2, "rnn": 1.2, "lstm": 0.97}
@@ -64,6 +74,14 @@ def _limit_cases(settings: Settings) -> list[Case]:
     return _grid(lambda c, s: _case(c, s, train=True, share=_LEAST_SHARE), WIDE_SHAPES, settings)
 
 
+def _short_cases(settings: Settings) -> list[Case]:
+    def case(cell: str, shape: Shape, train: bool) -> Case:
+        found = _case(cell, shape, train=train)
+        return replace(found, name=f"{found.name}, {'training' if train else 'forward'}")
+
+    return [case(c, s, train) for train in (False, True) for c in CELLS for s in settings.shapes or SHORT_SHAPES]
+
+
 def _mean(cell: str, least: float) -> Goal:
     text = f"{cell}: {SPEEDUP}, geometric mean"
     return Goal(text, SPEEDUP, geometric_mean, Bound(least), (cell,))
@@ -83,6 +101,7 @@ FORWARD = Suite(
     (_mean("gru", 1.5), _mean("rnn", 1.5)),
     devices=("cpu", "cuda"),
 )
+SHORT = Suite("short", "a few steps a call, forward and training, beside torch.nn", _short_cases)
 LIMIT = Suite(
     "limit",
     "how much of the machine's own multiply rate training reaches, where H ≥ 128 and B ≥ 32",

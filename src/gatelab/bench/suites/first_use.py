@@ -14,7 +14,7 @@ from gatelab.bench.figures import Bound, Figure
 from gatelab.bench.harness import CELLS, Bench, Case, Settings, Shape, Suite
 from gatelab.core.errors import GatelabError
 
-SHAPE = Shape(8, 20, 16, 64)  # at which no cell goes to torch's own code
+SHAPE = Shape(128, 20, 16, 64)  # at which no cell goes to torch's own code
 _MOST = Bound(12.0, at_most=True)
 _CODE = """\
 import sys, time, torch
