@@ -187,7 +187,15 @@ def test_the_machine_is_described_and_its_rate_is_plausible():
     assert found["cpu"]
     assert found["cores"] >= 1
     assert set(machine.LIBRARIES) < set(found["versions"])
-    assert 0 < machine.multiply_rate(torch.device("cpu"), torch.float32, 0.001) < 1e5
+
+
+def test_the_product_that_is_the_limit_is_one_and_its_rate_is_plausible():
+    device = torch.device("cpu")
+    product = machine.fastest_product(device, torch.float32, 0.001)
+    assert product.operations in {2.0 * M * N * K for M, N, K in machine.PRODUCTS}
+    assert 0 < product.operations / product.seconds(device) / 1e9 < 1e5
+    (out,) = product.call().values()
+    assert out.std() > 1
 
 
 def test_a_busy_neighbour_computes_and_goes():

@@ -39,6 +39,27 @@ def test_of_more_than_two_none_always_comes_after_the_same_one(few_rounds, monke
     assert len(set(rounds)) == 6
 
 
+def test_who_is_warm_is_timed_at_its_best(monkeypatch):
+    slow = iter([0.02, 0.0, 0.01, 0.0] * 2)
+    assert timing.Warm("A", lambda: time.sleep(next(slow)) or {}).seconds(1) < 0.005
+    assert Contender("A", lambda: time.sleep(next(slow)) or {}).seconds(1) > 0.015
+
+
+@pytest.mark.parametrize("names", ["A", "AB", "ABC"])
+def test_somebody_beside_comes_once_a_round_after_one_that_is_drawn(few_rounds, monkeypatch, names):
+    monkeypatch.setattr(timing, "LEAST_ROUNDS", 60)
+    calls, K = [], len(names)
+    seconds = alternate([recording(name, calls) for name in names], 0.0, recording("l", calls))
+    assert seconds.shape == (60, K + 1)
+    begin = 2 * (K + 1)  # after the warm-up
+    rounds = ["".join(calls[at : at + K + 1]) for at in range(begin, len(calls), K + 1)]
+    assert all(sorted(turn) == sorted(names + "l") for turn in rounds)
+    assert len({turn.index("l") for turn in rounds}) == K
+    assert not any(turn.startswith("l") for turn in rounds)
+    if K == 2:
+        assert {turn.replace("l", "") for turn in rounds} == {"AB"}
+
+
 def test_times_stand_with_their_contenders_whatever_the_order(few_rounds):
     names = {"A": 1.0, "B": 10.0, "C": 100.0}
     seconds = alternate([Steady(name, list, work=work) for name, work in names.items()], 0.0)

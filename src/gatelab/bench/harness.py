@@ -14,7 +14,7 @@ import torch
 from gatelab.bench import machine
 from gatelab.bench.equality import check_equal
 from gatelab.bench.figures import Bound, Figure, Goal, Row, ratio
-from gatelab.bench.timing import Contender, alternate
+from gatelab.bench.timing import Contender, Warm, alternate
 from gatelab.core.config import require
 from gatelab.core.errors import GatelabError, InputError
 from gatelab.training.devices import find_device, own_streams
@@ -150,31 +150,33 @@ class Race:
         contenders = self.build(bench)
         check_equal(contenders)
         with self.around():
-            before = self._limit(bench)
-            seconds = alternate(contenders, bench.settings.seconds)  # (R, K)
-            after = self._limit(bench)
+            limit = self._limit(bench)
+            seconds = alternate(contenders, bench.settings.seconds, limit)  # (R, K), with the limit (R, K + 1)
         times = {contender.name: seconds[:, k] for k, contender in enumerate(contenders)}
         alike = {contender.name: times[contender.name] for contender in contenders if contender.alike}
-        return [*self._times(times), *self._rates(alike, max(before, after)), *self._ratios(times)]
+        return [*self._times(times), *self._rates(alike, seconds[:, -1]), *self._ratios(times)]
 
-    def _limit(self, bench: Bench) -> float:
-        seconds = min(bench.settings.seconds, LIMIT_SECONDS)
-        return machine.multiply_rate(bench.device, bench.dtype, seconds) if self.flops else 0.0
+    def _limit(self, bench: Bench) -> Contender | None:
+        """The product that takes its turn in every round; its unit of work is as much as a call of the contenders."""
+        if not self.flops:
+            return None
+        product = machine.fastest_product(bench.device, bench.dtype, min(bench.settings.seconds, LIMIT_SECONDS))
+        return Warm(LIMIT, product.call, work=product.operations / self.flops)
 
     def _times(self, times: dict[str, np.ndarray]) -> Iterator[Figure]:
         for name, seconds in times.items():
             low, middle, high = np.quantile(seconds, [0.25, 0.5, 0.75]) * UNITS[self.unit]
             yield Figure(name, float(middle), self.unit, float(low), float(high))
 
-    def _rates(self, times: dict[str, np.ndarray], limit: float) -> Iterator[Figure]:
+    def _rates(self, times: dict[str, np.ndarray], limit: np.ndarray) -> Iterator[Figure]:
         if not self.flops:
             return
-        rates = {name: self.flops / float(np.median(seconds)) / 1e9 for name, seconds in times.items()}
-        first = next(iter(rates))
-        yield Figure(LIMIT, limit, "GFLOP/s")
-        yield Figure(first, rates[first], "GFLOP/s")
-        for name, rate in rates.items():
-            yield Figure(name, 100 * rate / limit, "% of limit", bound=self.share if name == first else None)
+        first = next(iter(times))
+        for name, seconds in ((LIMIT, limit), (first, times[first])):
+            yield Figure(name, self.flops / float(np.median(seconds)) / 1e9, "GFLOP/s")
+        for name, seconds in times.items():
+            share, low, high = ratio(100 * limit, seconds)
+            yield Figure(name, share, "% of limit", low, high, self.share if name == first else None)
 
     def _ratios(self, times: dict[str, np.ndarray]) -> Iterator[Figure]:
         for entry in self.ratios:

@@ -7,51 +7,69 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import joblib
 import torch
+from torch import Tensor
 
 from gatelab.core.versions import versions
 
 LARGE = (8192, 8192, 8192)
-PRODUCTS = ((512, 512, 512), (1024, 1024, 1024), (2048, 2048, 2048), (1024, 2048, 512), (3200, 512, 192))
-"""Sizes (M, N, K) of the products that the multiply rate is the best of; on a GPU also ``LARGE``."""
+PRODUCTS = ((512, 512, 512), (1024, 1024, 1024), (1024, 2048, 512), (3200, 512, 192))
+"""Sizes (M, N, K) of the products that are tried for the limit; on a GPU also ``LARGE``."""
 LIBRARIES = ("torch", "numpy", "numba", "onnxruntime")
 IDLE_LOAD = 0.3
 """A load average below which nobody else computes."""
 
 
-def multiply_rate(device: torch.device, dtype: torch.dtype, seconds: float) -> float:
-    """The most multiply-adds the machine does with torch's present number of threads, in GFLOP/s (two to each).
+class Product(NamedTuple):
+    """A matrix product to hold others against."""
 
-    The best of a few large matrix products, each tried several times: the limit that recurrent layers, which are
-    matrix products with a little in between, can be held against.
+    operations: float
+    """Two for a multiply-add."""
+    call: Callable[[], dict[str, Tensor]]
+
+    def seconds(self, device: torch.device) -> float:
+        """How long it takes, once."""
+        _finish(device)
+        begun = time.perf_counter()
+        self.call()
+        _finish(device)
+        return time.perf_counter() - begun
+
+
+def fastest_product(device: torch.device, dtype: torch.dtype, seconds: float) -> Product:
+    """Of a few large matrix products the one with the most operations a second, at torch's present number of threads.
+
+    Its rate is the limit that recurrent layers, which are matrix products with a little in between, can be held
+    against.
 
     Args:
         device, dtype: where, and in which precision.
-        seconds: time for all products together.
+        seconds: time for trying all products.
     """
-    best = 0.0
-    for M, N, K in (*PRODUCTS, LARGE) if device.type == "cuda" else PRODUCTS:
-        a = torch.randn(M, K, device=device).to(dtype)  # (M, K)
-        b = torch.randn(K, N, device=device).to(dtype)  # (K, N)
-        out = torch.mm(a, b)  # (M, N)
-        end = time.perf_counter() + seconds / len(PRODUCTS)
-        while True:
-            _finish(device)
-            begun = time.perf_counter()
-            torch.mm(a, b, out=out)
-            _finish(device)
-            ended = time.perf_counter()
-            best = max(best, 2 * M * N * K / (ended - begun) / 1e9)
-            if ended > end:
-                break
-    return best
+    sizes = (*PRODUCTS, LARGE) if device.type == "cuda" else PRODUCTS
+    rates = {}
+    for M, N, K in sizes:
+        product = _product(M, N, K, device, dtype)
+        product.call()
+        end, least = time.perf_counter() + seconds / len(sizes), product.seconds(device)
+        while time.perf_counter() < end:
+            least = min(least, product.seconds(device))
+        rates[product] = product.operations / least
+    return max(rates, key=rates.__getitem__)
+
+
+def _product(M: int, N: int, K: int, device: torch.device, dtype: torch.dtype) -> Product:
+    a = torch.randn(M, K, device=device).to(dtype)  # (M, K)
+    b = torch.randn(K, N, device=device).to(dtype)  # (K, N)
+    out = torch.mm(a, b)  # (M, N)
+    return Product(2.0 * M * N * K, lambda: {"product": torch.mm(a, b, out=out)})
 
 
 def _finish(device: torch.device) -> None:

@@ -22,6 +22,7 @@ from torch import Tensor
 SAMPLE_SECONDS = 2e-3
 """The least a sample lasts: calls that are shorter are timed several at a time."""
 LEAST_ROUNDS, MOST_ROUNDS = 5, 1000
+WARM_SAMPLES = 4
 
 Results = Mapping[str, Tensor]
 """What a call computed, by name: outputs, states, gradients (whose names begin with ∂)."""
@@ -66,23 +67,35 @@ class Contender:
         return time.perf_counter() - begun
 
 
-def alternate(contenders: Sequence[Contender], seconds: float) -> np.ndarray:
+@dataclass(frozen=True)
+class Warm(Contender):
+    """At its best in each turn, whatever the others left in the caches: of several samples, the shortest counts."""
+
+    def seconds(self, repeats: int) -> float:
+        """The least that ``repeats`` calls took."""
+        return min(super(Warm, self).seconds(repeats) for _ in range(WARM_SAMPLES))
+
+
+def alternate(contenders: Sequence[Contender], seconds: float, beside: Contender | None = None) -> np.ndarray:
     """Seconds for a unit of work of each contender in each round, ``(R, K)`` for R rounds and K contenders.
 
     Args:
         contenders: who takes turns; two in this order in every round, more in an order that each round draws.
         seconds: time to spend; rounds are added until it is spent, ``LEAST_ROUNDS`` at the least.
+        beside: somebody to hold them against, once in every round after one that is drawn; the last column.
     """
-    threads, K, draw = torch.get_num_threads(), len(contenders), np.random.default_rng(0)
+    threads, draw = torch.get_num_threads(), np.random.default_rng(0)
+    K, contenders = len(contenders), [*contenders, *([beside] if beside else [])]
     with _undisturbed():
         repeats = [_repeats(contender, threads) for contender in contenders]
         rounds: list[list[float]] = []
         end = time.perf_counter() + seconds
         while len(rounds) < LEAST_ROUNDS or (time.perf_counter() < end and len(rounds) < MOST_ROUNDS):
-            taken = {}
-            for k in range(K) if K == 2 else draw.permutation(K):
-                taken[k] = _turn(contenders[k], repeats[k], threads) / (repeats[k] * contenders[k].work)
-            rounds.append([taken[k] for k in range(K)])
+            order = list(range(K) if K == 2 else draw.permutation(K))
+            if beside:
+                order.insert(int(draw.integers(K)) + 1, K)
+            taken = {k: _turn(contenders[k], repeats[k], threads) / (repeats[k] * contenders[k].work) for k in order}
+            rounds.append([taken[k] for k in range(len(contenders))])
     torch.set_num_threads(threads)
     return np.array(rounds)  # (R, K)
 
