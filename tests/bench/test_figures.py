@@ -32,6 +32,16 @@ def test_the_unit_of_time_does_not_matter(unit, seed):
     assert ratio(over * unit, under * unit) == pytest.approx(ratio(over, under))
 
 
+def test_a_machine_that_changes_its_speed_between_rounds_leaves_the_ratio_alone():
+    speed = np.repeat([1.0, 2.0], [7, 8])  # (R,)
+    under = speed * np.where(np.arange(15) % 2, 1.01, 0.99)  # (R,)
+    assert ratio(1.5 * speed, under)[0] == pytest.approx(1.5, rel=0.02)
+    over = 1.5 * speed
+    over[7] = 1.4  # a round in between: the medians are those of different speeds
+    assert np.median(over) / np.median(under) < 0.8
+    assert ratio(over, under)[0] == pytest.approx(1.5, rel=0.02)
+
+
 def test_one_round_has_no_interval():
     assert ratio(np.array([3.0]), np.array([2.0])) == (1.5, None, None)
 

@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 import torch
 
@@ -52,15 +53,19 @@ def another_gate(layer):
         layer.weight_hh_l0[0] += 1e-3
 
 
-def test_a_row_has_times_rates_and_ratios():
+def test_a_row_has_times_rates_and_ratios(monkeypatch):
+    seconds = 1e-3 * np.array([[1.0, 3.0, 0.5], [5.0, 10.0, 4.0], [2.0, 9.0, 1.0]])  # (R, K + 1), of A, B, the limit
+    monkeypatch.setattr(harness, "alternate", lambda contenders, spent, limit: seconds)
     (row,) = run([suite(lambda bench: twins(bench, "train"), flops=1e6)], TOY).rows
     found = {(figure.name, figure.unit): figure for figure in row.figures}
     ours, theirs = found["A", "ms"], found["B", "ms"]
-    assert 0 < ours.low <= ours.value <= ours.high
-    assert found["B / A", ""].value == pytest.approx(theirs.value / ours.value)
-    assert found["A", "GFLOP/s"].value == pytest.approx(1e-3 / (ours.value / 1e3))
-    share = 100 * found["A", "GFLOP/s"].value / found["limit", "GFLOP/s"].value
-    assert found["A", "% of limit"].value == pytest.approx(share)
+    assert (ours.low, ours.value, ours.high) == pytest.approx((1.5, 2.0, 3.5))
+    assert theirs.value == pytest.approx(9.0)
+    assert found["B / A", ""].value == pytest.approx(3.0)  # of 3, 2 and 4.5
+    assert found["A", "GFLOP/s"].value == pytest.approx(1e-3 / 2e-3)
+    assert found["limit", "GFLOP/s"].value == pytest.approx(1e-3 / 1e-3)
+    assert found["A", "% of limit"].value == pytest.approx(50.0)  # of 50, 80 and 50
+    assert found["B", "% of limit"].value == pytest.approx(100 / 6)
 
 
 @pytest.mark.parametrize(("work", "wrong"), [("forward", another_gate), ("train", another_gate)])

@@ -1,8 +1,9 @@
 """What a benchmark says: figures with intervals, what was asked of them, and rows of figures.
 
-Times on a shared machine drift, so that a ratio is taken over contenders that took turns (``gatelab.bench.timing``):
-the ratio of their medians, with an interval from a bootstrap over whole rounds (Efron & Tibshirani 1993, chapter 13),
-in which what slowed a round slowed both sides.
+Times on a shared machine drift, so that a ratio is taken over contenders that took turns (``gatelab.bench.timing``),
+round by round, for what slowed a round slowed both sides: the median of the rounds' ratios, with an interval from a
+bootstrap over rounds (Efron & Tibshirani 1993, chapter 13). A ratio of two medians would compare a fast time with a
+slow one where the machine changes its speed in the middle.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def geometric_mean(values: Sequence[float]) -> float:
 
 
 def ratio(over: np.ndarray, under: np.ndarray) -> tuple[float, float | None, float | None]:
-    """The median of ``over (R,)`` by that of ``under (R,)``, and the bounds of its 95 % interval.
+    """The median over the rounds of ``over (R,)`` by ``under (R,)``, and the bounds of its 95 % interval.
 
     Args:
         over, under: seconds of two contenders in the same R rounds.
@@ -115,11 +116,10 @@ def ratio(over: np.ndarray, under: np.ndarray) -> tuple[float, float | None, flo
     Returns:
         The ratio, and its interval; no interval for a single round.
     """
-    value = float(np.median(over) / np.median(under))
-    rounds = len(over)
+    each = over / under  # (R,)
+    value, rounds = float(np.median(each)), len(each)
     if rounds < 2:
         return value, None, None
     picks = random.generator(0, "bench", "bootstrap").integers(rounds, size=(RESAMPLES, rounds))  # (S, R)
-    drawn = np.median(over[picks], axis=1) / np.median(under[picks], axis=1)  # (S,)
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(np.median(each[picks], axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return value, float(low), float(high)

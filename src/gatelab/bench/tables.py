@@ -11,9 +11,10 @@ from gatelab.report.text import number
 METHOD = (
     "Contenders take turns in one process, A B A B …, more than two in an order that every round draws, on the same "
     "data and weights, after their outputs, final states and gradients were found equal. Times are medians; a ratio is "
-    "that of medians, with a 95 % bootstrap interval over rounds. *Limit* is the rate of the fastest of several large "
-    "matrix products, the best of four in every round; rates count 2·N·(I+H)·G·H operations forward and three "
-    "times that in training, and no others. Shapes are B·T·I·H. ✓ and ✗ say whether a figure is what was asked for."
+    "the median of the rounds' ratios, with a 95 % bootstrap interval over rounds. *Limit* is the rate of the fastest "
+    "of several large matrix products, the best of four in every round; rates count 2·N·(I+H)·G·H operations forward "
+    "and three times that in training, and no others. Shapes are B·T·I·H. ✓ and ✗ say whether a figure is what was "
+    "asked for."
 )
 
 
