@@ -19,6 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gatelab.core import random
+
 SAMPLE_SECONDS = 2e-3
 """The least a sample lasts: calls that are shorter are timed several at a time."""
 LEAST_ROUNDS, MOST_ROUNDS = 5, 1000
@@ -84,7 +86,7 @@ def alternate(contenders: Sequence[Contender], seconds: float, beside: Contender
         seconds: time to spend; rounds are added until it is spent, ``LEAST_ROUNDS`` at the least.
         beside: somebody to hold them against, once in every round after one that is drawn; the last column.
     """
-    threads, draw = torch.get_num_threads(), np.random.default_rng(0)
+    threads, draw = torch.get_num_threads(), random.generator(0, "bench", "turns")
     K, contenders = len(contenders), [*contenders, *([beside] if beside else [])]
     with _undisturbed():
         repeats = [_repeats(contender, threads) for contender in contenders]

@@ -24,11 +24,11 @@ class Gradients(NamedTuple):
     """∂loss/∂ what the operation learns from; None where there is no such thing, or nobody asked."""
 
     rows: Tensor | None  # (N, I)
-    weight_ih: Any  # (G·H, I)
-    weight_hh: Any  # (G·H, H)
+    weight_ih: Tensor  # (G·H, I)
+    weight_hh: Tensor  # (G·H, H)
     bias_ih: Tensor | None  # (G·H,)
     bias_hh: Tensor | None  # (G·H,)
-    h: Any  # (B, H)
+    h: Tensor  # (B, H)
     c: Tensor | None  # (B, H)
     gain_ih: Tensor | None  # (G·H,)
     gain: Tensor | None  # (G·H,)
@@ -39,10 +39,9 @@ class Gradients(NamedTuple):
 
 def empty_gradients(x: Arguments, of_rows: bool) -> Gradients:
     """Room for them, not initialised."""
-    of: list[Tensor | None] = [getattr(x, name) for name in LEARNED]
-    if not of_rows:
-        of[0] = None
-    return Gradients(*(None if t is None else t.new_empty(*t.shape) for t in of))
+    rows = x.rows.new_empty(*x.rows.shape) if of_rows else None
+    others: list[Any] = [t if t is None else t.new_empty(*t.shape) for t in (getattr(x, name) for name in LEARNED[1:])]
+    return Gradients(rows, *others)
 
 
 def gradients(x: Arguments, results: Results, given: Sequence[Tensor | None], of_rows: bool) -> Gradients:
@@ -118,22 +117,22 @@ def _gradients(x: Arguments, saved: Sequence[Tensor], given: Sequence[Tensor | N
 
 
 _TENSORS = slice(3, -2)  # of the arguments, those that can be tensors
+_COUNT = len(Arguments._fields[_TENSORS])
 _FIRST, _BEHIND = Arguments._fields.index(LEARNED[0]), Arguments._fields.index(LEARNED[-1]) + 1
 _BEFORE, _AFTER = (None,) * _FIRST, (None,) * (len(Arguments._fields) - _BEHIND)
 
 
 def remember(ctx, inputs: tuple, output: Sequence[Tensor | None]) -> None:
     """Keeps what ``differentiate`` needs."""
-    tensors = inputs[_TENSORS]
-    ctx.settings, ctx.count = (inputs[:3], inputs[-2:]), len(tensors)
-    ctx.save_for_backward(*tensors, *output)
+    ctx.settings = inputs[: _TENSORS.start], inputs[_TENSORS.stop :]
+    ctx.save_for_backward(*inputs[_TENSORS], *output)
     ctx.set_materialize_grads(False)
 
 
 def differentiate(ctx, gradients: Callable[..., Gradients], given: tuple) -> tuple[Tensor | None, ...]:
     """∂loss/∂arguments from ∂loss/∂(out, h, c) by ``gradients(x, saved results, given, whether those of the rows)``."""
     kept, (first, last), wanted = ctx.saved_tensors, ctx.settings, ctx.needs_input_grad[_FIRST:_BEHIND]
-    x, saved = Arguments(*first, *kept[: ctx.count], *last), kept[ctx.count :]
+    x, saved = Arguments(*first, *kept[:_COUNT], *last), kept[_COUNT:]
     twice = torch.is_grad_enabled()  # a second derivative is asked for
     found = _in_the_open(x, filled(given, saved)) if twice else gradients(x, saved, given, wanted[0])
     return (*_BEFORE, *(d if needed else None for d, needed in zip(found, wanted, strict=True)), *_AFTER)
@@ -179,7 +178,8 @@ def _in_the_open(x: Arguments, given: Sequence[Tensor | None]) -> Gradients:
         values, weights = zip(*outputs, strict=True)
         found = torch.autograd.grad(values, list(wanted.values()), weights, create_graph=True, allow_unused=True)
     of = dict(zip(wanted, found, strict=True))
-    return Gradients(*(of.get(name) for name in LEARNED))
+    learned: list[Any] = [of.get(name) for name in LEARNED]
+    return Gradients(*learned)
 
 
 def _alias(tensor: Tensor | None) -> Tensor | None:

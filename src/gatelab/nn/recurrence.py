@@ -105,7 +105,8 @@ def forward(x: Arguments, apart: bool = False) -> Results:
     from gatelab.kernels import scan  # here, for Numba takes half a second to import
 
     results = empty_results(x, apart)
-    final = [array_of(results.h)] if results.c is None or x.c is None else [array_of(results.h), array_of(results.c)]
+    states: list[Any] = [results.h] if x.c is None else [results.h, results.c]
+    final = [array_of(state) for state in states]
     both = biases(x.cell, x.weight_hh, x.bias_ih, x.bias_hh)
     scan.forward(pass_of(x, results, *both), final, x.keep, torch.get_num_threads())
     return results
