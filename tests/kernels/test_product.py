@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from numba import njit
 
 from gatelab.kernels import product as module
-from gatelab.kernels.room import Room
-from gatelab.kernels.simd import BYTES, GRAIN, ROWS, pointer, shifted
+from gatelab.kernels.room import whole
+from gatelab.kernels.simd import BYTES, GRAIN, PANEL, ROWS, pointer, shifted
 
 
 @njit(error_model="numpy")
@@ -65,18 +65,28 @@ def test_any_strides_can_be_packed(dtype):
     assert not plain[0, :, 4:].any()
 
 
+@njit(error_model="numpy")
+def _pack(weight, turned, K, N, blocks):
+    if turned:
+        module.pack_turned(pointer(weight), N, K, pointer(blocks))
+    else:
+        module.pack(pointer(weight), K, N, pointer(blocks))
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from([np.float32, np.float64]), st.integers(1, 70), st.integers(1, 70), st.booleans())
 def test_weights_are_packed_block_by_block(dtype, K, N, turned):
     """Into memory that held something else, whole squares and edges."""
     weight = np.random.default_rng(K * N).normal(size=(K, N)).astype(dtype)
-    room = Room()
-    for _ in range(2):
-        room.emptied().take((10_000,), weight.dtype).fill(np.nan)
-    packed = module.packed(np.asfortranarray(weight) if turned else weight, room.emptied())  # (blocks, K, width)
+    width = PANEL * BYTES // weight.itemsize
+    blocks = np.full((-(-N // width) + 1, K, width), np.nan, dtype)
+    _pack(np.ascontiguousarray(weight.T) if turned else weight, turned, K, N, blocks)
+    packed, behind = blocks[:-1], blocks[-1]  # (blocks, K, width), (K, width)
     whole = packed.transpose(1, 0, 2).reshape(K, -1)  # (K, blocks · width)
     assert (whole[:, :N] == weight).all()
     assert not whole[:, N:].any()
+    assert np.isnan(behind).all()
+    assert np.array_equal(module.packed(weight), packed)
 
 
 def test_a_row_does_not_depend_on_the_rows_after_a_cut():
@@ -121,10 +131,8 @@ def test_a_sum_over_rows_is_numpys(dtype, n, rows, columns, gap, seed):
     d = rng.normal(size=at + n * step).astype(dtype)
     right = [rng.normal(size=(n, count)).astype(dtype) for count in columns]
     before = [rng.normal(size=(rows, count + 3)).astype(dtype) for count in columns]
-    sums, room = tuple(array.copy() for array in before), Room()
-    panels = tuple(room.panels(n, count, d.dtype) for count in columns)
-    for array in panels:
-        array[...] = np.nan
+    sums = tuple(array.copy() for array in before)
+    panels = tuple(np.full((n, whole(count, d.itemsize)), np.nan, dtype) for count in columns)
     _outer(d, at, step, rows, *right, panels, sums, np.empty(ROWS[0] * module.CHUNK + BYTES, dtype))
     seen = d[at:].reshape(n, step)[:, :rows].astype(np.float64)  # (n, rows)
     for x, start, c in zip(right, before, sums, strict=True):

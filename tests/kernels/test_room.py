@@ -1,69 +1,97 @@
 """The memory that passes work in."""
 
+import ctypes
 import threading
 
 import numpy as np
 import pytest
 
 from gatelab.kernels import room as module
-from gatelab.kernels.room import Room, own_room
-from gatelab.kernels.simd import BYTES, GRAIN
-
-DTYPES = pytest.mark.parametrize("dtype", [np.dtype(np.float32), np.dtype(np.float64)], ids=str)
+from gatelab.kernels.room import Room, fresh, own_room, whole
+from gatelab.kernels.simd import BYTES, GRAIN, PANEL
 
 
-@DTYPES
-@pytest.mark.parametrize("shape", [(3, 70, 32), (1, 1, 1), (0, 0)])
-def test_an_array_begins_with_a_cache_line(dtype, shape):
+def at(place, size):
+    """The bytes at an address."""
+    return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(place))
+
+
+@pytest.mark.parametrize("size", [1, 63, 64, 65, 10_000])
+def test_a_piece_begins_with_a_cache_line(size):
     room = Room()
     for _ in range(2):
-        for _ in range(3):
-            array = room.take(shape, dtype)
-            assert array.shape == shape
-            assert array.dtype == dtype
-            assert array.flags.c_contiguous
-            assert array.ctypes.data % BYTES == 0 or not array.size
-        room.emptied()
+        with room:
+            assert all(room.take(size) % BYTES == 0 for _ in range(3))
 
 
-@DTYPES
-def test_arrays_of_one_pass_do_not_overlap(dtype):
-    room = Room()
+def test_pieces_of_one_pass_do_not_overlap():
+    room, sizes = Room(), (7, 700, 1, 64, 3000)
     for _ in range(3):
-        arrays = [room.take((rows, 7), dtype) for rows in (1, 90, 4, 300)]
-        for value, array in enumerate(arrays):
-            array[...] = value
-        assert all((array == value).all() for value, array in enumerate(arrays))
-        room.emptied()
+        with room:
+            pieces = [at(room.take(size), size) for size in sizes]
+            for value, piece in enumerate(pieces):
+                piece[...] = value
+            assert all((piece == value).all() for value, piece in enumerate(pieces))
 
 
 def test_a_second_pass_has_the_memory_of_the_first():
-    room, dtype = Room(), np.dtype(np.float32)
-    sizes = [(3, 5), (100, 64), (1, 1)]
-    for size in sizes:
-        room.take(size, dtype)
-    places = [[room.take(size, dtype).ctypes.data for size in sizes] for _ in range(2) if room.emptied()]
-    assert places[0] == places[1]
+    room, sizes, places = Room(), (60, 25_000, 4), []
+    for _ in range(3):
+        with room:
+            places.append([room.take(size) for size in sizes])
+    assert places[1] == places[2]
 
 
 def test_a_pass_too_large_to_keep_gets_memory_of_its_own(monkeypatch):
     monkeypatch.setattr(module, "_MOST", 1000)
-    room, dtype = Room(), np.dtype(np.float32)
+    room = Room()
     for _ in range(3):
-        room.take((10, 10), dtype)[...] = 1
-        room.take((1000, 10), dtype)[...] = 2
-        room.emptied()
-        assert len(room._bytes) == 0
+        with room:
+            at(room.take(400), 400)[...] = 1
+            at(room.take(40_000), 40_000)[...] = 2
+        assert room._size == 0
+        assert not room._more
 
 
-@DTYPES
-def test_rows_of_a_matrix_are_an_odd_number_of_lines_apart(dtype):
-    room, line = Room(), BYTES // dtype.itemsize
+def test_memory_is_given_back_after_an_error():
+    room = Room()
+
+    def fail():
+        with room:
+            room.take(100)
+            raise ValueError("anything")
+
+    with pytest.raises(ValueError, match="anything"):
+        fail()
+    assert not room._more
+
+
+@pytest.mark.parametrize("itemsize", [4, 8])
+def test_rows_of_a_matrix_are_an_odd_number_of_lines_apart(itemsize):
+    room, line = Room(), BYTES // itemsize
     for columns in (1, line, line + 1, 8 * line, 9 * line, 1024):
-        array = room.matrix(5, columns, dtype)
-        assert len(array) % GRAIN == 0
-        assert array.shape[1] >= columns
-        assert array.shape[1] == columns <= line or (array.shape[1] % line == 0 and array.shape[1] // line % 2 == 1)
+        with room:
+            place, step = room.matrix(5, columns, itemsize)
+            behind = room.take(1)
+        assert step == columns <= line or (step >= columns and step % line == 0 and step // line % 2 == 1)
+        if step * itemsize % BYTES == 0 and room._begin <= place < behind:  # both from one piece of memory
+            assert behind - place == -(-5 // GRAIN) * GRAIN * step * itemsize
+
+
+@pytest.mark.parametrize("itemsize", [4, 8])
+def test_columns_in_whole_blocks(itemsize):
+    width = PANEL * BYTES // itemsize
+    assert [whole(n, itemsize) for n in (0, 1, width, width + 1)] == [0, width, width, 2 * width]
+
+
+@pytest.mark.parametrize("dtype", [np.dtype(np.float32), np.dtype(np.float64)], ids=str)
+@pytest.mark.parametrize("shape", [(3, 70, 32), (1,), (0, 0)])
+def test_a_fresh_array(dtype, shape):
+    array = fresh(shape, dtype)
+    assert array.shape == shape
+    assert array.dtype == dtype
+    assert array.flags.c_contiguous
+    assert array.ctypes.data % BYTES == 0 or not array.size
 
 
 def test_every_thread_has_its_own():

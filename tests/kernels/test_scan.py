@@ -71,15 +71,15 @@ def test_a_pass_that_keeps_nothing_gives_the_same(cell):
 def test_the_number_of_threads_changes_no_bit_of_an_item(monkeypatch, cell, lengths, backwards):
     monkeypatch.setattr(sharing, "_WORTH", 1)
     monkeypatch.setattr(sharing, "_FEWEST", 1)
-    split, ways = [], sharing.ways
-    monkeypatch.setattr(scan, "ways", lambda *arguments: split.append(ways(*arguments)) or split[-1])
+    split, shares = [], sharing.shares
+    monkeypatch.setattr(scan, "shares", lambda *arguments: split.append(shares(*arguments)) or split[-1])
     given_ = case(cell, lengths, 3, 19, backwards, dtype=np.float32)
     one = by_kernel(given_)
     for threads in (2, 3, 5):
         split.clear()
         torch.set_num_threads(threads)
         found = by_kernel(given_)
-        assert 1 < len(split[-1]) <= 2 * threads
+        assert 1 < len(split[-1].ways) <= 2 * threads
         assert same(found._replace(dparams=[]), one._replace(dparams=[])), threads
         for mine, theirs in zip(found.dparams, one.dparams, strict=True):  # sums over items, in another order
             np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-5 * np.abs(theirs).max())

@@ -326,13 +326,13 @@ def _in_a_child(layer, x, results):
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_process_has_threads_of_its_own(monkeypatch):
     monkeypatch.setattr(sharing, "_WORTH", 1)
-    ways, together = kernels.ways, kernels.together  # torch itself stays at one thread, for its own cannot be forked
-    monkeypatch.setattr(kernels, "ways", lambda *arguments: ways(*arguments[:3], 2))
-    shares = []
-    monkeypatch.setattr(kernels, "together", lambda work, _: shares.append(len(work)) or together(work, 2))
+    shares, together = kernels.shares, kernels.together  # torch stays at one thread, for its own cannot be forked
+    monkeypatch.setattr(kernels, "shares", lambda *arguments: shares(*arguments[:-1], 2))
+    counts = []
+    monkeypatch.setattr(kernels, "together", lambda work, _: counts.append(len(work)) or together(work, 2))
     layer, x = make("gru", torch.float32), torch.randn(T, 32, INPUT)
     expected = [p.tolist() for p in gradients(layer, x)]
-    assert min(shares) > 1
+    assert min(counts) > 1
     context = multiprocessing.get_context("fork")
     results = context.SimpleQueue()
     child = context.Process(target=_in_a_child, args=(layer, x, results))

@@ -9,6 +9,7 @@ import gatelab.nn as gnn
 from gatelab.cells.cell import CELLS
 from gatelab.nn import extras, fused, open_loop, operator, recurrence
 from gatelab.nn.layers import LAYERS
+from gatelab.nn.shapes import ShapeError
 
 T, INPUT, H = 4, 2, 3
 LENGTHS = (T, 3, 1)
@@ -200,3 +201,43 @@ def test_a_pass_keeps_a_record_only_for_a_backward_pass(arguments, cell, every_e
             torch.testing.assert_close(a, b, rtol=0, atol=0)
     with torch.no_grad():
         assert not arguments(make(cell)).keep
+
+
+# ---- what the kernels may be given: they know addresses, and would read beyond what is smaller ------------------------
+
+
+def with_parameter(layer, x, name, value, hx=None):
+    return torch.func.functional_call(layer, {name: value}, (x, hx))[0]
+
+
+@CELL
+@pytest.mark.parametrize("name", ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"])
+def test_a_parameter_that_is_too_small_is_refused(cell, name):
+    layer, x = make(cell), torch.randn(T, B, INPUT, dtype=torch.float64)
+    with pytest.raises(ShapeError, match="does not fit"):
+        with_parameter(layer, x, name, getattr(layer, name)[:-1])
+
+
+@CELL
+def test_numbers_of_another_type_are_refused(cell):
+    layer, x = make(cell), torch.randn(T, B, INPUT, dtype=torch.float64)
+    with pytest.raises(ShapeError, match="weight_hh does not fit"):
+        with_parameter(layer, x, "weight_hh_l0", layer.weight_hh_l0.float())
+    states = tuple(torch.zeros(1, B, H) for _ in layer.state_sizes)
+    with pytest.raises(ShapeError, match="h does not fit"):
+        layer(x, states if len(states) > 1 else states[0])
+
+
+@CELL
+def test_numbers_that_lie_otherwise_are_read_as_what_they_are(cell):
+    layer, x = make(cell), torch.randn(T, B, INPUT, dtype=torch.float64)
+    w = layer.weight_hh_l0.detach()
+    plain = with_parameter(layer, x, "weight_hh_l0", w)
+    for lying in (w.T.contiguous().T, torch._neg_view(-w), torch.stack([w, w], 2)[:, :, 1]):
+        leaf = lying.requires_grad_()
+        output = with_parameter(layer, torch._neg_view(-x), "weight_hh_l0", leaf)
+        assert torch.equal(output, plain)
+        (slope,) = torch.autograd.grad(output.sum(), leaf)
+        whole = w.clone().requires_grad_()
+        (expected,) = torch.autograd.grad(with_parameter(layer, x, "weight_hh_l0", whole).sum(), whole)
+        assert torch.equal(slope, expected)

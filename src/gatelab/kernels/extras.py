@@ -1,4 +1,4 @@
-"""What a kernel may do beyond the plain cell. An array without elements means: not that.
+"""What a kernel may do beyond the plain cell. An address of 0 means: not that.
 
 B items, N rows of all steps, H hidden, G gates.
 """
@@ -7,33 +7,34 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from gatelab.kernels.compiling import inlined, part
-from gatelab.kernels.simd import filled, lanes, load, load_bytes, pointer, shifted, store
+from gatelab.kernels.simd import bytes_at, filled, lanes, load, load_bytes, shifted, store, there
 
 
 class Extras(NamedTuple):
-    """Of one pass over a sequence."""
+    """Of one pass over a sequence; arrays by their addresses."""
 
-    mask: np.ndarray  # (B, H) what the recurrent weights see of the state (variational dropout, scaled)
-    zoneout_h: np.ndarray  # (N, H) uint8, 1 where h keeps its old value
-    zoneout_c: np.ndarray  # (N, H) uint8, the same for c
-    kept_h: float  # the share of the old h that is kept, where there is no such mask
-    kept_c: float  # the same for c
-    gain_ih: np.ndarray  # (G·H,) layer normalisation of the input product
-    normed_ih: np.ndarray  # (N, G·H) the normalised products, before the gain: written forward, read backward
-    factors_ih: np.ndarray  # (N, G) what each was divided by, as a factor
-    gain: np.ndarray  # (G·H,) the same of the recurrent product
-    normed: np.ndarray  # (N, G·H)
-    factors: np.ndarray  # (N, G)
-    gain_c: np.ndarray  # (H,) layer normalisation of the new c
-    bias_c: np.ndarray  # (H,)
-    peephole: np.ndarray  # (3·H,) from c to the gates i, f, o; without i (2·H) where i = 1 − f
+    mask: int = 0  # (B, H) what the recurrent weights see of the state (variational dropout, scaled)
+    zoneout_h: int = 0  # (N, H) uint8, 1 where h keeps its old value
+    zoneout_c: int = 0  # (N, H) uint8, the same for c
+    kept_h: float = 0.0  # the share of the old h that is kept, where there is no such mask
+    kept_c: float = 0.0  # the same for c
+    gain_ih: int = 0  # (G·H,) layer normalisation of the input product
+    normed_ih: int = 0  # (N, G·H) the normalised products, before the gain: written forward, read backward
+    factors_ih: int = 0  # (N, G) what each was divided by, as a factor
+    gain: int = 0  # (G·H,) the same of the recurrent product
+    normed: int = 0  # (N, G·H)
+    factors: int = 0  # (N, G)
+    gain_c: int = 0  # (H,) layer normalisation of the new c
+    bias_c: int = 0  # (H,)
+    peephole: int = 0  # (3·H,) from c to the gates i, f, o; without i (2·H) where i = 1 − f
+
+
+NONE = Extras()
 
 
 class Open(NamedTuple):
-    """The same with addresses in the arrays' places, and what is on."""
+    """The same for use inside a loop, and what is on."""
 
     masked: bool
     mask: Any
@@ -58,30 +59,31 @@ class Open(NamedTuple):
 
 
 @inlined
-def opened(x, first):
-    """``Extras`` for use inside a loop over items from ``first`` on."""
-    random = x.zoneout_h.size > 0
+def opened(extras, like, first, H):
+    """Bare ``Extras`` for use inside a loop over items from ``first`` on; numbers of the type of those at ``like``."""
+    x = Extras(*extras)
+    random = x.zoneout_h != 0
     return Open(
-        x.mask.size > 0,
-        shifted(pointer(x.mask), first * x.mask.shape[1]),
+        x.mask != 0,
+        shifted(there(x.mask, like), first * H),
         random or x.kept_h > 0 or x.kept_c > 0,
         random,
-        pointer(x.zoneout_h),
-        pointer(x.zoneout_c),
+        bytes_at(x.zoneout_h),
+        bytes_at(x.zoneout_c),
         x.kept_h,
         x.kept_c,
-        x.gain.size > 0,
-        pointer(x.gain_ih),
-        pointer(x.normed_ih),
-        pointer(x.factors_ih),
-        pointer(x.gain),
-        pointer(x.normed),
-        pointer(x.factors),
-        x.gain_c.size > 0,
-        pointer(x.gain_c),
-        pointer(x.bias_c),
-        x.peephole.size > 0,
-        pointer(x.peephole),
+        x.gain != 0,
+        there(x.gain_ih, like),
+        there(x.normed_ih, like),
+        there(x.factors_ih, like),
+        there(x.gain, like),
+        there(x.normed, like),
+        there(x.factors, like),
+        x.gain_c != 0,
+        there(x.gain_c, like),
+        there(x.bias_c, like),
+        x.peephole != 0,
+        there(x.peephole, like),
     )
 
 

@@ -13,40 +13,41 @@ B items, N rows of all steps, H hidden.
 from __future__ import annotations
 
 from gatelab.kernels import extras as optional
+from gatelab.kernels import frame
 from gatelab.kernels import inputs as before
 from gatelab.kernels import steps as time
 from gatelab.kernels import sums as after
 from gatelab.kernels.activations import sigmoid, tanh
 from gatelab.kernels.compiling import kernel, part
 from gatelab.kernels.extras import kept, masked_back, seen
+from gatelab.kernels.frame import Frame, Gradients
 from gatelab.kernels.norm import normalise_gates
 from gatelab.kernels.product import product
-from gatelab.kernels.simd import lanes, load, pointer, shifted, store, zeros
+from gatelab.kernels.simd import lanes, load, shifted, store, there, zeros
+from gatelab.kernels.sums import Sums
 
 GATES = 3
 
 
 @kernel
-def forward(way, inputs, weight, bias, bias_n, h, out, gates, s_n, extras, products, masked, keep):
+def forward(like, way, layer, extras, weights, room, keep):
     """All steps of some items.
 
     Args:
-        way: their rows.
-        inputs: what the input's side is made of.
-        weight: ``W_hh`` transposed and packed.
-        bias: ``(3H,)`` all biases that add up.
-        bias_n: ``(H,)`` the bias within the reset gate's reach.
-        h: ``(B, H)`` the state, initial before and final after.
-        out: ``(N, H)`` the states after every step, written.
-        gates: ``(N, 3H)`` r, z and n, written where ``keep``.
-        s_n: ``(N, H)`` the recurrent side of n, written where ``keep``.
-        extras: normalisation, masks and zoneout.
-        products, masked: room for ``(items, 3H)`` and, with a mask, ``(items, H)``.
+        like: an array whose type of numbers is that of all others.
+        way: the items' rows.
+        layer: its ``Frame``, of which ``gates`` (r, z and n) and ``other`` (the recurrent side of n) are written where
+            ``keep``.
+        extras: normalisation, masks, zoneout and peepholes.
+        weights: packed for the way forward.
+        room: to work in.
     """
-    H, wide = h.shape[1], products.shape[1]
-    s, x, i = time.opened(way), optional.opened(extras, way.first), before.opened(inputs)
-    w, pb, pbn, ph = pointer(weight), pointer(bias), pointer(bias_n), shifted(pointer(h), way.first * H)
-    po, pg, ps, pp, pm = pointer(out), pointer(gates), pointer(s_n), pointer(products), pointer(masked)
+    f, w, room = Frame(*layer), frame.opened(weights, like), before.Working(*room)
+    H, wide, s = f.hidden, room.wide, time.opened(way)
+    x = optional.opened(extras, like, s.first, H)
+    i, ph = before.opened(f, w.ih, room, like), frame.begun(f.h0, f.h, like, s.first, s.items, H)
+    po, pg, ps = there(f.out, like), there(f.gates, like), there(f.other, like)
+    pb, pbn, pp, pm = w.bias, w.bias_n, there(room.products, like), there(room.masked, like)
     done = 0
     while done < s.T:
         begin, end = time.piece(s, done, i.most, s.backwards)
@@ -56,7 +57,7 @@ def forward(way, inputs, weight, bias, bias_n, h, out, gates, s_n, extras, produ
             rows, first, here = time.count(s, t), time.row(s, t), time.own_row(s, t, begin)
             if x.masked:
                 seen(ph, H, x.mask, rows, H, pm)
-            product(pm if x.masked else ph, H, w, H, pp, wide, rows, GATES * H, False)
+            product(pm if x.masked else ph, H, w.hh, H, pp, wide, rows, GATES * H, False)
             for r in range(rows):
                 row, at_p = first + r, r * wide
                 if x.normalised:
@@ -89,22 +90,22 @@ def row_forward(a, at_a, bias, bias_n, h, at_h, p, at_p, out, gates, s_n, x, row
 
 
 @kernel
-def backward(way, sums, gates, s_n, out, h0, dout, dh, weight, extras, masked):
+def backward(like, way, layer, gradients, extras, weights, own, room):
     """The same steps backwards.
 
     Args:
-        way, gates, s_n, out, extras: as in ``forward``.
-        sums: what the gradients of the weights are added to.
-        h0: ``(B, H)`` the initial state.
-        dout: ``(N, H)`` ∂loss/∂out.
-        dh: ``(items, ≥ H)`` ∂loss/∂(final state) before, ∂loss/∂(initial state) after.
-        weight: ``W_hh`` packed.
-        masked: with a mask, room for as much as ``dh``.
+        like, way, layer, extras: as in ``forward``.
+        gradients: of the initial state all is done; those of the weights come from what is summed up.
+        weights: packed for the way back.
+        own: the ``Sums`` of this thread.
+        room: to work in.
     """
-    H, wide = h0.shape[1], dh.shape[1]
-    s, x, u = time.opened(way), optional.opened(extras, way.first), after.opened(sums)
-    pg, ps, po, p0 = pointer(gates), pointer(s_n), pointer(out), shifted(pointer(h0), way.first * H)
-    pdo, pdh, w, pm = pointer(dout), pointer(dh), pointer(weight), pointer(masked)
+    f, g, w, room = Frame(*layer), Gradients(*gradients), frame.opened(weights, like), after.Working(*room)
+    H, s = f.hidden, time.opened(way)
+    x, u = optional.opened(extras, like, s.first, H), after.opened(f, g, w, Sums(*own), room, like)
+    pg, ps, po = there(f.gates, like), there(f.other, like), there(f.out, like)
+    p0, pdo, pm = shifted(there(f.h0, like), s.first * H), there(g.out, like), there(room.masked, like)
+    pdh = frame.begun(g.h, g.h0, like, s.first, s.items, H)
     d, step_d = (u.dproduct, u.step_p) if x.normalised else (u.d, u.step)
     done = 0
     while done < s.T:
@@ -115,12 +116,12 @@ def backward(way, sums, gates, s_n, out, h0, dout, dh, weight, extras, masked):
             for r in range(rows):
                 previous, row, at_d = time.row_before(s, t, r), first + r, (here + r) * u.step
                 old, at_old = (po, previous * H) if previous >= 0 else (p0, r * H)
-                _row_backward(pg, ps, old, at_old, pdo, pdh, r * wide, u.d, at_d, x, row, H)
+                _row_backward(pg, ps, old, at_old, pdo, pdh, r * H, u.d, at_d, x, row, H)
                 if x.normalised:
                     after.normalise_states(u, here + r, x, row, GATES)
-            product(shifted(d, here * step_d), step_d, w, 3 * H, pm if x.masked else pdh, wide, rows, H, not x.masked)
+            product(shifted(d, here * step_d), step_d, w.hh, 3 * H, pm if x.masked else pdh, H, rows, H, not x.masked)
             if x.masked:
-                masked_back(pdh, wide, x.mask, rows, H, pm, True)
+                masked_back(pdh, H, x.mask, rows, H, pm, True)
         after.add_up(s, begin, end, u, x, po, p0)
         done += end - begin
 

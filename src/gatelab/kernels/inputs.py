@@ -10,28 +10,30 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from gatelab.kernels import steps as time
 from gatelab.kernels.compiling import inlined, part
+from gatelab.kernels.frame import copy
 from gatelab.kernels.norm import normalise_gates
 from gatelab.kernels.product import grains, product
-from gatelab.kernels.simd import lanes, load, pointer, store
+from gatelab.kernels.simd import shifted, there
 
 
-class Inputs(NamedTuple):
-    """What a forward pass reads, and room for a piece of it."""
+class Working(NamedTuple):
+    """Room for a forward pass over some items, by addresses, and the distances of rows."""
 
-    rows: np.ndarray  # (N, I)
-    weight: np.ndarray  # W_ih transposed and packed
-    gathered: np.ndarray  # (n, ≥ I) room
-    a: np.ndarray  # (n, ≥ G·H) room
+    gathered: int  # (n, ≥ I)
+    step: int
+    a: int  # (n, ≥ G·H)
+    step_a: int
+    products: int  # (items, ≥ G·H)
+    wide: int
+    masked: int  # (items, H) with a mask
+    fresh: int  # (2, H) of an LSTM
     most: int  # n
-    width: int  # G·H
 
 
 class Open(NamedTuple):
-    """The same with addresses in the arrays' places."""
+    """What the input's side is made of, for use inside a loop."""
 
     rows: Any
     size: int
@@ -45,19 +47,10 @@ class Open(NamedTuple):
 
 
 @inlined
-def opened(x):
-    """``Inputs`` for use inside a loop."""
-    return Open(
-        pointer(x.rows),
-        x.rows.shape[1],
-        pointer(x.weight),
-        pointer(x.gathered),
-        x.gathered.shape[1],
-        pointer(x.a),
-        x.a.shape[1],
-        x.most,
-        x.width,
-    )
+def opened(f, weight, room, like):
+    """``Open`` of a frame, the packed weight of the input and ``Working`` room."""
+    rows, gathered, a = there(f.rows, like), there(room.gathered, like), there(room.a, like)
+    return Open(rows, f.size, weight, gathered, room.step, a, room.step_a, room.most, f.width)
 
 
 @part
@@ -66,7 +59,8 @@ def project(s, begin, end, x, extras, gates, keep):
     n = time.own_row(s, end, begin)
     for t in range(begin, end):
         for r in range(time.count(s, t)):
-            copy(x.rows, (time.row(s, t) + r) * x.size, x.gathered, (time.own_row(s, t, begin) + r) * x.step, x.size)
+            here = shifted(x.gathered, (time.own_row(s, t, begin) + r) * x.step)
+            copy(shifted(x.rows, (time.row(s, t) + r) * x.size), x.size, here)
     product(x.gathered, x.step, x.weight, x.size, x.a, x.step_a, grains(n), x.width, False)
     if extras.normalised:
         gain, normed, factors, H = extras.gain_ih, extras.normed_ih, extras.factors_ih, x.width // gates
@@ -74,10 +68,3 @@ def project(s, begin, end, x, extras, gates, keep):
             for r in range(time.count(s, t)):
                 at, row = (time.own_row(s, t, begin) + r) * x.step_a, time.row(s, t) + r
                 normalise_gates(x.a, at, gain, normed, factors, row, gates, H, keep)
-
-
-@part
-def copy(source, at_source, target, at_target, size):
-    """``size`` numbers from one place to another."""
-    for j in range(0, size, lanes(source)):
-        store(target, at_target + j, size - j, load(source, at_source + j, size - j))

@@ -15,40 +15,40 @@ B items, N rows of all steps, H hidden, G gates: 4, or 3 when coupled.
 from __future__ import annotations
 
 from gatelab.kernels import extras as optional
+from gatelab.kernels import frame
 from gatelab.kernels import inputs as before
 from gatelab.kernels import steps as time
 from gatelab.kernels import sums as after
 from gatelab.kernels.activations import sigmoid, tanh
 from gatelab.kernels.compiling import inlined, kernel, part
 from gatelab.kernels.extras import kept, masked_back, seen
+from gatelab.kernels.frame import Frame, Gradients
 from gatelab.kernels.norm import moments, normalise_backward, normalise_gates
 from gatelab.kernels.product import product
-from gatelab.kernels.simd import lanes, load, pointer, shifted, store, zeros
+from gatelab.kernels.simd import lanes, load, shifted, store, there, zeros
+from gatelab.kernels.sums import Sums
 
 
 @kernel
-def forward(way, inputs, weight, bias, h, c, out, record, cells, extras, products, masked, room, coupled, keep):
+def forward(like, way, layer, extras, weights, room, coupled, keep):
     """All steps of some items.
 
     Args:
-        way: their rows.
-        inputs: what the input's side is made of.
-        weight: ``W_hh`` transposed and packed.
-        bias: ``(G·H,)`` both biases.
-        h, c: ``(B, H)`` the state, initial before and final after.
-        out: ``(N, H)`` h after every step, written.
-        record: ``(N, G·H)`` the gates, written where ``keep``.
-        cells: ``(N, H)`` c after every step, written where ``keep``.
-        extras: normalisation, peepholes, masks and zoneout.
-        products, masked: room for ``(items, G·H)`` and, with a mask, ``(items, H)``.
-        room: ``(2, H)``.
+        like: an array whose type of numbers is that of all others.
+        way: the items' rows.
+        layer: its ``Frame``, of which ``gates`` and ``other``, c after every step, are written where ``keep``.
+        extras: normalisation, masks, zoneout and peepholes.
+        weights: packed for the way forward.
+        room: to work in.
         coupled: i = 1 − f.
     """
-    H, wide, gates, at = h.shape[1], products.shape[1], 3 if coupled else 4, way.first * h.shape[1]
-    s, x, i = time.opened(way), optional.opened(extras, way.first), before.opened(inputs)
-    w, pb, ph, pc = pointer(weight), pointer(bias), shifted(pointer(h), at), shifted(pointer(c), at)
-    po, pr, pcs, pp = pointer(out), pointer(record), pointer(cells), pointer(products)
-    pm, fresh = pointer(masked), pointer(room)
+    f, w, room = Frame(*layer), frame.opened(weights, like), before.Working(*room)
+    H, wide, gates, s = f.hidden, room.wide, 3 if coupled else 4, time.opened(way)
+    x = optional.opened(extras, like, s.first, H)
+    i, ph = before.opened(f, w.ih, room, like), frame.begun(f.h0, f.h, like, s.first, s.items, H)
+    pc, pb = frame.begun(f.c0, f.c, like, s.first, s.items, H), w.bias
+    po, pr, pcs = there(f.out, like), there(f.gates, like), there(f.other, like)
+    pp, pm, fresh = there(room.products, like), there(room.masked, like), there(room.fresh, like)
     done = 0
     while done < s.T:
         begin, end = time.piece(s, done, i.most, s.backwards)
@@ -58,7 +58,7 @@ def forward(way, inputs, weight, bias, h, c, out, record, cells, extras, product
             rows, first, here = time.count(s, t), time.row(s, t), time.own_row(s, t, begin)
             if x.masked:
                 seen(ph, H, x.mask, rows, H, pm)
-            product(pm if x.masked else ph, H, w, H, pp, wide, rows, gates * H, False)
+            product(pm if x.masked else ph, H, w.hh, H, pp, wide, rows, gates * H, False)
             for r in range(rows):
                 row, at_a, at_p = first + r, (here + r) * i.step_a, r * wide
                 if x.normalised:
@@ -157,25 +157,24 @@ def show(a, at_a, bias, h, c, at_h, p, at_p, out, record, cells, fresh, shown, x
 
 
 @kernel
-def backward(way, sums, record, cells, out, h0, c0, dout, dh, dc, weight, dextras, extras, masked, room, coupled):
+def backward(like, way, layer, gradients, extras, weights, own, room, coupled):
     """The same steps backwards.
 
     Args:
-        way, record, cells, out, extras, coupled: as in ``forward``.
-        sums: what the gradients of the weights are added to.
-        h0, c0: ``(B, H)`` the initial state.
-        dout: ``(N, H)`` ∂loss/∂out.
-        dh, dc: ``(items, ≥ H)`` ∂loss/∂(final state) before, ∂loss/∂(initial state) after.
-        weight: ``W_hh`` packed.
-        dextras: ``(5, H)`` ∂loss/∂ gain_c, bias_c and the peepholes in their order, added to.
-        masked: with a mask, room for as much as ``dh``.
-        room: ``(3, H)``.
+        like, way, layer, extras, coupled: as in ``forward``.
+        gradients: of the initial state all is done; those of the weights come from what is summed up.
+        weights: packed for the way back.
+        own: the ``Sums`` of this thread.
+        room: to work in.
     """
-    H, wide, gates, at = c0.shape[1], dh.shape[1], 3 if coupled else 4, way.first * c0.shape[1]
-    s, x, u = time.opened(way), optional.opened(extras, way.first), after.opened(sums)
-    ps, pcs, po, pdo, pdh = pointer(record), pointer(cells), pointer(out), pointer(dout), pointer(dh)
-    p0, pc0, pdc, w = shifted(pointer(h0), at), shifted(pointer(c0), at), pointer(dc), pointer(weight)
-    pde, pm, fresh = pointer(dextras), pointer(masked), pointer(room)
+    f, g, w, room = Frame(*layer), Gradients(*gradients), frame.opened(weights, like), after.Working(*room)
+    H, gates, s = f.hidden, 3 if coupled else 4, time.opened(way)
+    x, u = optional.opened(extras, like, s.first, H), after.opened(f, g, w, Sums(*own), room, like)
+    ps, pcs, po, pdo = there(f.gates, like), there(f.other, like), there(f.out, like), there(g.out, like)
+    p0, pc0 = shifted(there(f.h0, like), s.first * H), shifted(there(f.c0, like), s.first * H)
+    pdh = frame.begun(g.h, g.h0, like, s.first, s.items, H)
+    pdc = frame.begun(g.c, g.c0, like, s.first, s.items, H)
+    pde, pm, fresh = u.own, there(room.masked, like), there(room.fresh, like)
     d, step_d = (u.dproduct, u.step_p) if x.normalised else (u.d, u.step)
     done = 0
     while done < s.T:
@@ -190,18 +189,16 @@ def backward(way, sums, record, cells, out, h0, c0, dout, dh, dc, weight, dextra
                 shown, factor = 0, 1.0
                 if x.normalised_c:
                     shown, factor = H, _normalise_c(fresh, H)
-                _show_backward(
-                    ps, row * gates * H, pdo, pdh, r * wide, u.d, at_d, fresh, shown, pde, x, row * H, H, gates
-                )
+                _show_backward(ps, row * gates * H, pdo, pdh, r * H, u.d, at_d, fresh, shown, pde, x, row * H, H, gates)
                 if x.normalised_c:
                     normalise_backward(fresh, 2 * H, x.gain_c, 0, fresh, H, factor, H, pde, fresh, 2 * H)
-                _write_backward(ps, old, at_old, pdc, r * wide, u.d, at_d, fresh, pde, x, row, H, coupled)
+                _write_backward(ps, old, at_old, pdc, r * H, u.d, at_d, fresh, pde, x, row, H, coupled)
                 if x.normalised:
                     after.normalise_states(u, here + r, x, row, gates)
             to, add = pm if x.masked else pdh, x.zoned and not x.masked  # only by zoneout goes anything past W_hh
-            product(shifted(d, here * step_d), step_d, w, gates * H, to, wide, rows, H, add)
+            product(shifted(d, here * step_d), step_d, w.hh, gates * H, to, H, rows, H, add)
             if x.masked:
-                masked_back(pdh, wide, x.mask, rows, H, pm, x.zoned)
+                masked_back(pdh, H, x.mask, rows, H, pm, x.zoned)
         after.add_up(s, begin, end, u, x, po, p0)
         done += end - begin
 

@@ -15,7 +15,7 @@ import numpy as np
 from numba import types
 
 from gatelab.kernels.compiling import ADDRESS, FLAG, SIZE, apart, inlined, kernel, part
-from gatelab.kernels.room import Room, width
+from gatelab.kernels.room import fresh, whole
 from gatelab.kernels.simd import GRAIN, PANEL, ROWS, lanes, load, pointer, store
 from gatelab.kernels.tiles import multiply, transpose
 
@@ -30,43 +30,44 @@ _most_turned, _some_turned, _one_turned = (multiply(rows, True) for rows in (_MO
 # ---- weights, packed -----------------------------------------------------------------------------------------------
 
 
-def packed(weight: np.ndarray, room: Room | None = None) -> np.ndarray:
+def packed(weight: np.ndarray) -> np.ndarray:
     """The weights ``(K, N)``, any strides, as column blocks ``(⌈N / width⌉, K, width)``; zeros fill the last block."""
-    K, N = weight.shape
-    blocks = (room or Room()).take((-(-N // width(weight.dtype)), K, width(weight.dtype)), weight.dtype)
-    if not weight.size:
-        return blocks
-    if weight.T.flags.c_contiguous:
-        _pack_turned(weight.T, blocks)
-    else:
-        _pack(np.ascontiguousarray(weight), blocks)
+    (K, N), itemsize = weight.shape, weight.dtype.itemsize
+    width = whole(1, itemsize)
+    blocks = fresh((whole(N, itemsize) // width, K, width), weight.dtype)
+    if weight.size:
+        _pack_array(np.ascontiguousarray(weight), blocks)
     return blocks
 
 
 @kernel
-def _pack(weight, blocks):
-    K, N = weight.shape
-    w, to, wide = pointer(weight), pointer(blocks), blocks.shape[2]
+def _pack_array(weight, blocks):
+    pack(pointer(weight), *weight.shape, pointer(blocks))
+
+
+@part
+def pack(weight, K, N, blocks):
+    """``weight (K, N)`` as column blocks ``(⌈N / width⌉, K, width)``; zeros fill the last block."""
+    wide = PANEL * lanes(weight)
     for first in range(0, N, wide):
         for k in range(K):
-            for j in range(0, wide, lanes(w)):
+            for j in range(0, wide, lanes(weight)):
                 at = first + j
-                store(to, first * K + k * wide + j, wide, load(w, k * N + at, N - at))
+                store(blocks, first * K + k * wide + j, wide, load(weight, k * N + at, N - at))
 
 
-@kernel
-def _pack_turned(weight, blocks):
-    N, K = weight.shape
-    w, to, wide = pointer(weight), pointer(blocks), blocks.shape[2]
-    side = lanes(w)
-    for block in range(0, len(blocks) * wide, wide):
+@part
+def pack_turned(weight, N, K, blocks):
+    """The same of ``weight (N, K)``, whose rows become columns."""
+    side, wide = lanes(weight), PANEL * lanes(weight)
+    for block in range(0, N, wide):
         for k in range(0, K, side):
             for first in range(block, block + wide, side):
                 here = block * K + k * wide + first - block
                 if first + side <= N and k + side <= K:  # where LLVM sees that all is there, it needs no masks
-                    transpose(w, first * K + k, K, side, side, to, here, wide)
+                    transpose(weight, first * K + k, K, side, side, blocks, here, wide)
                 else:
-                    transpose(w, first * K + k, K, N - first, K - k, to, here, wide)
+                    transpose(weight, first * K + k, K, N - first, K - k, blocks, here, wide)
 
 
 # ---- rows times weights --------------------------------------------------------------------------------------------

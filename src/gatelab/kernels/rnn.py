@@ -9,40 +9,41 @@ B items, N rows of all steps, H hidden.
 from __future__ import annotations
 
 from gatelab.kernels import extras as optional
+from gatelab.kernels import frame
 from gatelab.kernels import inputs as before
 from gatelab.kernels import steps as time
 from gatelab.kernels import sums as after
 from gatelab.kernels.activations import tanh
 from gatelab.kernels.compiling import inlined, kernel
 from gatelab.kernels.extras import kept, masked_back, seen
+from gatelab.kernels.frame import Frame, Gradients
 from gatelab.kernels.norm import normalise_gates
 from gatelab.kernels.product import product
-from gatelab.kernels.simd import at_least, lanes, load, pointer, positive, shifted, store
+from gatelab.kernels.simd import at_least, lanes, load, positive, shifted, store, there
+from gatelab.kernels.sums import Sums
 
 GATES = 1
 
 
 @kernel
-def forward(way, inputs, weight, bias, h, out, contents, extras, products, masked, relu, keep):
+def forward(like, way, layer, extras, weights, room, relu, keep):
     """All steps of some items.
 
     Args:
-        way: their rows.
-        inputs: what the input's side is made of.
-        weight: ``W_hh`` transposed and packed.
-        bias: ``(H,)`` both biases.
-        h: ``(B, H)`` the state, initial before and final after.
-        out: ``(N, H)`` the states after every step, written.
-        contents: ``(N, H)`` the new content of every step, written where ``keep`` and zoneout sets it apart from out.
-        extras: normalisation, masks and zoneout.
-        products, masked: room for ``(items, H)`` and, with a mask, as much again.
+        like: an array whose type of numbers is that of all others.
+        way: the items' rows.
+        layer: its ``Frame``, of which ``gates`` are written where ``keep`` and zoneout sets them apart from out.
+        extras: normalisation, masks, zoneout and peepholes.
+        weights: packed for the way forward.
+        room: to work in.
         relu: ReLU in the place of tanh.
     """
-    H, wide = h.shape[1], products.shape[1]
-    s, x, i = time.opened(way), optional.opened(extras, way.first), before.opened(inputs)
-    plain = optional.nothing(x.gain, x.zoneout_h)
-    w, pb, ph, po = pointer(weight), pointer(bias), shifted(pointer(h), way.first * H), pointer(out)
-    pc, pp, pm = pointer(contents), pointer(products), pointer(masked)
+    f, w, room = Frame(*layer), frame.opened(weights, like), before.Working(*room)
+    H, wide, s = f.hidden, room.wide, time.opened(way)
+    x = optional.opened(extras, like, s.first, H)
+    i, plain = before.opened(f, w.ih, room, like), optional.nothing(x.gain, x.zoneout_h)
+    ph, po, pc = frame.begun(f.h0, f.h, like, s.first, s.items, H), there(f.out, like), there(f.gates, like)
+    pb, pp, pm = w.bias, there(room.products, like), there(room.masked, like)
     done = 0
     while done < s.T:
         begin, end = time.piece(s, done, i.most, s.backwards)
@@ -52,7 +53,7 @@ def forward(way, inputs, weight, bias, h, out, contents, extras, products, maske
             rows, first, here = time.count(s, t), time.row(s, t), time.own_row(s, t, begin)
             if x.masked:
                 seen(ph, H, x.mask, rows, H, pm)
-            product(pm if x.masked else ph, H, w, H, pp, wide, rows, H, False)
+            product(pm if x.masked else ph, H, w.hh, H, pp, wide, rows, H, False)
             if x.zoned or x.normalised:
                 _rows_forward(i, here, rows, pb, ph, pp, wide, po, pc, x, first, H, relu, keep)
             else:
@@ -85,24 +86,23 @@ def row_forward(a, at_a, bias, h, at_h, p, at_p, out, contents, x, at_row, H, re
 
 
 @kernel
-def backward(way, sums, contents, out, h0, dout, dh, weight, extras, masked, relu):
+def backward(like, way, layer, gradients, extras, weights, own, room, relu):
     """The same steps backwards.
 
     Args:
-        way, out, extras, relu: as in ``forward``.
-        sums: what the gradients of the weights are added to.
-        contents: ``(N, H)`` the new content of every step; out where there is no zoneout.
-        h0: ``(B, H)`` the initial state.
-        dout: ``(N, H)`` ∂loss/∂out.
-        dh: ``(items, ≥ H)`` ∂loss/∂(final state) before, ∂loss/∂(initial state) after.
-        weight: ``W_hh`` packed.
-        masked: with a mask, room for as much as ``dh``.
+        like, way, layer, extras, relu: as in ``forward``.
+        gradients: of the initial state all is done; those of the weights come from what is summed up.
+        weights: packed for the way back.
+        own: the ``Sums`` of this thread.
+        room: to work in.
     """
-    H, wide = h0.shape[1], dh.shape[1]
-    s, x, u = time.opened(way), optional.opened(extras, way.first), after.opened(sums)
+    f, g, w, room = Frame(*layer), Gradients(*gradients), frame.opened(weights, like), after.Working(*room)
+    H, s = f.hidden, time.opened(way)
+    x, u = optional.opened(extras, like, s.first, H), after.opened(f, g, w, Sums(*own), room, like)
     plain = optional.nothing(x.gain, x.zoneout_h)
-    pc, po, p0 = pointer(contents), pointer(out), shifted(pointer(h0), way.first * H)
-    pdo, pdh, w, pm = pointer(dout), pointer(dh), pointer(weight), pointer(masked)
+    po, p0 = there(f.out, like), shifted(there(f.h0, like), s.first * H)
+    pc = there(f.gates, like) if f.gates != 0 else po
+    pdo, pdh, pm = there(g.out, like), frame.begun(g.h, g.h0, like, s.first, s.items, H), there(room.masked, like)
     d, step_d = (u.dproduct, u.step_p) if x.normalised else (u.d, u.step)
     done = 0
     while done < s.T:
@@ -111,21 +111,21 @@ def backward(way, sums, contents, out, h0, dout, dh, weight, extras, masked, rel
             t = begin + step if s.backwards else end - 1 - step
             rows, first, here = time.count(s, t), time.row(s, t), time.own_row(s, t, begin)
             if x.zoned or x.normalised:
-                _rows_backward(u, here, rows, pc, pdo, pdh, wide, x, first, H, relu)
+                _rows_backward(u, here, rows, pc, pdo, pdh, x, first, H, relu)
             else:
-                _rows_backward(u, here, rows, pc, pdo, pdh, wide, plain, first, H, relu)
+                _rows_backward(u, here, rows, pc, pdo, pdh, plain, first, H, relu)
             to, add = pm if x.masked else pdh, x.zoned and not x.masked  # only by zoneout goes anything past W_hh
-            product(shifted(d, here * step_d), step_d, w, H, to, wide, rows, H, add)
+            product(shifted(d, here * step_d), step_d, w.hh, H, to, H, rows, H, add)
             if x.masked:
-                masked_back(pdh, wide, x.mask, rows, H, pm, x.zoned)
+                masked_back(pdh, H, x.mask, rows, H, pm, x.zoned)
         after.add_up(s, begin, end, u, x, po, p0)
         done += end - begin
 
 
 @inlined
-def _rows_backward(u, here, rows, contents, dout, dh, wide, x, first, H, relu):
+def _rows_backward(u, here, rows, contents, dout, dh, x, first, H, relu):
     for r in range(rows):
-        _row_backward(contents, dout, dh, r * wide, u.d, (here + r) * u.step, x, (first + r) * H, H, relu)
+        _row_backward(contents, dout, dh, r * H, u.d, (here + r) * u.step, x, (first + r) * H, H, relu)
         if x.normalised:
             after.normalise_states(u, here + r, x, first + r, GATES)
 

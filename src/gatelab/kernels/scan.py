@@ -7,19 +7,19 @@ T steps, B items, N rows of all steps, I input, H hidden, G gates.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from gatelab.kernels import gru, lstm, rnn
+from gatelab.kernels import frame, gru, lstm, rnn, sums
 from gatelab.kernels.compiling import announced
 from gatelab.kernels.extras import Extras
-from gatelab.kernels.inputs import Inputs
-from gatelab.kernels.product import CHUNK, packed
+from gatelab.kernels.frame import Frame, Gradients, Weights, bare
+from gatelab.kernels.inputs import Working
+from gatelab.kernels.product import CHUNK
 from gatelab.kernels.room import Room, own_room
-from gatelab.kernels.sharing import together, ways
+from gatelab.kernels.sharing import Shares, shares, together
 from gatelab.kernels.simd import BYTES, ROWS
 from gatelab.kernels.steps import Way
 from gatelab.kernels.sums import Sums
@@ -34,173 +34,139 @@ _NARROW = 16  # columns of an input for whose weights the gradient is summed up 
 
 
 class Pass(NamedTuple):
-    """One layer in one direction: what goes in, and what a forward pass leaves for the backward pass."""
+    """One layer in one direction."""
 
     cell: str
+    like: Array  # any array of the numbers' type
     backwards: bool  # read time from its end
-    offsets: Array  # (T + 1,) int64, the first row of each step, and N
-    rows: Array  # (N, I)
-    weight_ih: Array  # (G·H, I)
-    weight_hh: Array  # (G·H, H)
-    bias: Array  # (G·H,) all biases that add up
-    bias_n: Array  # (H,) the GRU's ``bias_hh`` of n; of no use to others
-    initial: Sequence[Array]  # (B, H) h, or h and c
-    out: Array  # (N, H)
-    gates: Array  # (N, G·H), of the vanilla network the new contents where zoneout sets them apart from out; or empty
-    other: Array  # (N, H) the LSTM's c after every step, the GRU's recurrent side of n; or empty
+    offsets: Array | None  # (T + 1,) int64, the first row of each step, and N; None for B rows in every step
+    T: int
+    B: int
+    N: int
+    frame: Frame
     extras: Extras
 
-    def ways(self, threads: int) -> list[Way]:
-        """The rows of each thread."""
-        return ways(self.offsets, self.backwards, len(self.rows) * self.weight_hh.size, threads)
+    def shares(self, threads: int) -> Shares:
+        """What each thread takes."""
+        multiplications = self.N * self.frame.width * self.frame.hidden
+        return shares(self.offsets, self.T, self.B, self.N, self.backwards, multiplications, threads)
 
     def piece(self, way: Way) -> tuple[int, int]:
         """How many rows a piece should have, and how many it may have."""
-        N = int(way.own[-1])
-        most = max(_FEWEST, _CACHE // (sum(self.weight_hh.shape) * self.out.itemsize))
-        even = -(-N // max(N // most, 1))  # pieces of one size
-        return even, min(N, max(even, int(way.own[1])))
+        f = self.frame
+        most = max(_FEWEST, _CACHE // ((f.width + f.hidden) * self.like.itemsize))
+        even = -(-way.rows // max(way.rows // most, 1))  # pieces of one size
+        return even, min(way.rows, max(even, way.items))
+
+    @property
+    def shared(self) -> int:
+        """Rows of the weights' products whose two sides have one gradient, and biases that add up: of a GRU not n's."""
+        return 2 * self.frame.hidden if self.cell == "gru" else self.frame.width
 
 
 # ---- forward -------------------------------------------------------------------------------------------------------
 
 
-def forward(p: Pass, final: Sequence[Array], keep: bool, threads: int) -> None:
-    """Fills ``p.out``, and where ``keep`` the records; ``final``, like ``p.initial``, are written too."""
-    for state, initial in zip(final, p.initial, strict=True):
-        state[...] = initial
-    room = own_room("weights")
-    weights = packed(p.weight_ih.T, room), packed(p.weight_hh.T, room)
-    together([partial(_forward, p, way, final, weights, keep) for way in p.ways(threads)], threads)
+def forward(p: Pass, keep: bool, threads: int) -> None:
+    """Fills what a frame says is written, its records where ``keep``."""
+    announced(p.cell, "forward", p.like.dtype, partial(_forward, p, keep, threads))
 
 
-def _forward(p: Pass, way: Way, final: Sequence[Array], weights: tuple[Array, Array], keep: bool) -> None:
-    (width, H), items, dtype, (most, n) = p.weight_hh.shape, int(way.own[1]), p.out.dtype, p.piece(way)
-    room = own_room("pass")
-    gathered, a = room.matrix(n, p.rows.shape[1], dtype), room.matrix(n, width, dtype)
-    inputs = Inputs(p.rows, weights[0], gathered, a, most, width)
-    masked = room.take((items, H), dtype) if p.extras.mask.size else p.extras.mask
-    products, h, x = room.matrix(items, width, dtype), final[0], p.extras
-    if p.cell == "gru":
-        work = partial(
-            gru.forward,
-            way,
-            inputs,
-            weights[1],
-            p.bias,
-            p.bias_n,
-            h,
-            p.out,
-            p.gates,
-            p.other,
-            x,
-            products,
-            masked,
-            keep,
+def _forward(p: Pass, keep: bool, threads: int) -> None:
+    f, itemsize = p.frame, p.like.itemsize
+    with own_room("weights") as room:
+        of_inputs = room.panels(f.size, f.width, itemsize)
+        of_states = room.panels(f.hidden, f.width, itemsize)
+        biases = room.take(f.width * itemsize), room.take(f.hidden * itemsize)
+        weights = Weights(of_states, of_inputs, 0, *biases)
+        frame.pack_forward(p.like, *bare(f, weights), p.shared)
+        each = p.shares(threads)
+        together([partial(_forward_share, p, way, weights, keep) for way in each.ways], threads)
+
+
+def _forward_share(p: Pass, way: Way, weights: Weights, keep: bool) -> None:
+    f, itemsize, items, (most, n) = p.frame, p.like.itemsize, way.items, p.piece(way)
+    with own_room("pass") as room:
+        working = Working(
+            *room.matrix(n, f.size, itemsize),
+            *room.matrix(n, f.width, itemsize),
+            *room.matrix(items, f.width, itemsize),
+            room.take(items * f.hidden * itemsize) if p.extras.mask else 0,
+            room.take(2 * f.hidden * itemsize),
+            most,
         )
-    elif p.cell in ("rnn", "rnn_relu"):
-        relu = p.cell == "rnn_relu"
-        work = partial(rnn.forward, way, inputs, weights[1], p.bias, h, p.out, p.gates, x, products, masked, relu, keep)
-    else:
-        fresh, coupled, records = room.take((2, H), dtype), p.cell == "lstm_coupled", (p.out, p.gates, p.other)
-        rooms = (products, masked, fresh)
-        work = partial(lstm.forward, way, inputs, weights[1], p.bias, h, final[1], *records, x, *rooms, coupled, keep)
-    announced(p.cell, "forward", dtype, work)
+        given = bare(way, f, p.extras, weights, working)
+        if p.cell == "gru":
+            gru.forward(p.like, *given, keep)
+        elif p.cell in ("rnn", "rnn_relu"):
+            rnn.forward(p.like, *given, p.cell == "rnn_relu", keep)
+        else:
+            lstm.forward(p.like, *given, p.cell == "lstm_coupled", keep)
 
 
 # ---- backward ------------------------------------------------------------------------------------------------------
 
 
-class Gradients(NamedTuple):
-    """What a backward pass adds to, but for ``rows`` and ``initial``, which it writes."""
-
-    rows: Array  # (N, I), or empty where it is not wanted
-    weight_ih: Array  # (G·H, I)
-    weight_hh: Array  # (G·H, H)
-    bias: Array  # (G·H,) of ``bias_hh``; of the GRU (4H,): behind it that of ``bias_ih`` for n
-    initial: Sequence[Array]  # (B, H) each
-    gain_ih: Array  # (G·H,) or empty
-    gain: Array  # (G·H,) or empty
-    own: Array  # (5, H) the LSTM's gain_c, bias_c and peepholes
+def backward(p: Pass, gradients: Gradients, threads: int) -> None:
+    """Fills what gradients say is written."""
+    announced(p.cell, "backward", p.like.dtype, partial(_backward, p, gradients, threads))
 
 
-_SUMMED = tuple(name for name in Gradients._fields if name not in ("rows", "initial"))
+def _backward(p: Pass, g: Gradients, threads: int) -> None:
+    f, itemsize, shared = p.frame, p.like.itemsize, p.shared
+    with own_room("weights") as room:
+        of_states = room.panels(f.width, f.hidden, itemsize)
+        of_inputs = room.panels(shared, f.size, itemsize), room.panels(f.width - shared, f.size, itemsize)
+        weights = Weights(of_states, *of_inputs, 0, 0)
+        frame.pack_backward(p.like, *bare(f, weights), shared, g.rows != 0)
+        each = p.shares(threads)
+        summed = [_sums(p, g, room, way.first == 0) for way in each.ways]
+        pairs = zip(each.ways, summed, strict=True)
+        together([partial(_backward_share, p, way, g, weights, own) for way, own in pairs], threads)
+        for more in summed[1:]:
+            sums.merge(p.like, *bare(f, summed[0], more))
+        sums.show(p.like, *bare(f, g, summed[0]), 2 if p.cell == "lstm_coupled" else 3)
 
 
-class _Share(NamedTuple):
-    """What one thread adds up of its own."""
+def _sums(p: Pass, g: Gradients, room: Room, first: bool) -> Sums:
+    """What a thread adds up; the ``first`` does so in place."""
+    f, itemsize, columns = p.frame, p.like.itemsize, 2 * p.frame.width - p.shared
+    narrow, normalised, peeping = f.size <= _NARROW, p.extras.gain != 0, p.cell in ("lstm", "lstm_coupled")
 
-    way: Way
-    gradients: Gradients
-    dstate: list[Array]  # (items, H) each
+    def of(place: int, size: int) -> int:
+        return place if first and place else room.take(size * itemsize)
 
-
-def backward(p: Pass, dout: Array, dstate: Sequence[Array | None], found: Gradients, threads: int) -> None:
-    """From ∂loss/∂out ``(N, H)`` and ∂loss/∂(final state), None for zeros, to all gradients."""
-    H, room = p.out.shape[1], own_room("weights")
-    shares = [_share(p, way, found, dstate, n == 0) for n, way in enumerate(p.ways(threads))]
-    shared = 2 * H if p.cell == "gru" else len(p.weight_ih)
-    wanted = p.weight_ih if found.rows.size else p.weight_ih[:0, :0]
-    weights = packed(p.weight_hh, room), packed(wanted[:shared], room), packed(wanted[shared:], room)
-    together([partial(_backward, p, share, dout, weights) for share in shares], threads)
-    for way, mine, states in shares:
-        for whole, state in zip(found.initial, states, strict=True):
-            whole[way.first : way.first + len(state)] = state[:, :H]
-        if mine is not found:
-            for name in _SUMMED:
-                array = getattr(found, name)
-                array += getattr(mine, name)
-
-
-def _share(p: Pass, way: Way, found: Gradients, dstate: Sequence[Array | None], first: bool) -> _Share:
-    items, (_, H) = int(way.own[1]), p.out.shape
-    states = [
-        np.zeros((items, H), p.out.dtype) if given is None else given[way.first : way.first + items].copy()
-        for given in dstate
-    ]
-    if first:
-        return _Share(way, found, states)
-    return _Share(way, found._replace(**{name: np.zeros_like(getattr(found, name)) for name in _SUMMED}), states)
-
-
-def _backward(p: Pass, share: _Share, dout: Array, weights: tuple[Array, Array, Array]) -> None:
-    (way, found, dstate), dtype, x, room = share, p.out.dtype, p.extras, own_room("pass")
-    sums, masked = _sums(p, way, found, *weights[1:], room), np.empty_like(dstate[0]) if x.mask.size else x.mask
-    gates, h0, dh = p.gates if p.gates.size else p.out, p.initial[0], dstate[0]
-    if p.cell == "gru":
-        work = partial(gru.backward, way, sums, gates, p.other, p.out, h0, dout, dh, weights[0], x, masked)
-    elif p.cell in ("rnn", "rnn_relu"):
-        relu = p.cell == "rnn_relu"
-        work = partial(rnn.backward, way, sums, gates, p.out, h0, dout, dh, weights[0], x, masked, relu)
-    else:
-        states, coupled = (p.out, h0, p.initial[1], dout, dh, dstate[1]), p.cell == "lstm_coupled"
-        rest = (weights[0], found.own, x, masked, room.take((3, dh.shape[1]), dtype), coupled)
-        work = partial(lstm.backward, way, sums, gates, p.other, *states, *rest)
-    announced(p.cell, "backward", dtype, work)
-    if sums.narrow:
-        found.weight_ih[...] += sums.dweight_ih.T
-
-
-def _sums(p: Pass, way: Way, found: Gradients, weight: Array, weight_n: Array, room: Room) -> Sums:
-    (width, H), (_, I), dtype, (most, n) = p.weight_hh.shape, p.rows.shape, p.out.dtype, p.piece(way)  # noqa: E741
-    narrow, normalised = I <= _NARROW, found.gain.size > 0
     return Sums(
-        room.matrix(n, len(found.bias), dtype),
-        room.matrix(n if normalised else 0, width, dtype),
-        room.take((H,), dtype),
-        room.panels(n, H, dtype),
-        p.rows,
-        room.matrix(n, I, dtype),
-        room.panels(n, width if narrow else I, dtype),
-        weight,
-        weight_n,
-        found.rows,
-        np.zeros((I, width), dtype) if narrow else found.weight_ih,
-        found.weight_hh,
-        found.bias,
-        found.gain_ih,
-        found.gain,
-        room.take((ROWS[0] * CHUNK + BYTES // dtype.itemsize,), dtype),
-        most,
+        of(0 if narrow else g.weight_ih, f.width * f.size),
+        of(g.weight_hh, f.width * f.hidden),
+        of(0, columns),
+        of(g.gain_ih, f.width) if normalised else 0,
+        of(g.gain, f.width) if normalised else 0,
+        of(0, 5 * f.hidden) if peeping else 0,
+        columns,
         narrow,
     )
+
+
+def _backward_share(p: Pass, way: Way, g: Gradients, weights: Weights, own: Sums) -> None:
+    f, itemsize, (most, n) = p.frame, p.like.itemsize, p.piece(way)
+    with own_room("pass") as room:
+        working = sums.Working(
+            *room.matrix(n, own.columns, itemsize),
+            *(room.matrix(n, f.width, itemsize) if p.extras.gain else (0, 0)),
+            *room.matrix(n, f.size, itemsize),
+            room.take(f.hidden * itemsize),
+            room.panels(n, f.hidden, itemsize),
+            room.panels(n, f.width if own.narrow else f.size, itemsize),
+            room.take(ROWS[0] * CHUNK * itemsize + BYTES),
+            room.take(way.items * f.hidden * itemsize) if p.extras.mask else 0,
+            room.take(3 * f.hidden * itemsize),
+            most,
+        )
+        given = bare(way, f, g, p.extras, weights, own, working)
+        if p.cell == "gru":
+            gru.backward(p.like, *given)
+        elif p.cell in ("rnn", "rnn_relu"):
+            rnn.backward(p.like, *given, p.cell == "rnn_relu")
+        else:
+            lstm.backward(p.like, *given, p.cell == "lstm_coupled")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,36 +25,62 @@ _WORTH = 3e7  # multiplications of a pass that one more share is worth
 _FEWEST = 16  # items of a thread: below, the weights are read too often for what is done with them
 
 
-def ways(offsets: np.ndarray, backwards: bool, multiplications: float, threads: int) -> list[Way]:
+class Shares(NamedTuple):
+    """What each thread takes."""
+
+    ways: list[Way]
+    held: list[np.ndarray]  # the arrays whose addresses they have
+
+
+def shares(
+    offsets: np.ndarray | None, T: int, B: int, rows: int, backwards: bool, multiplications: float, threads: int
+) -> Shares:
     """The rows of each thread's items, about the same number for all.
 
     Args:
-        offsets: ``(T + 1,)`` int64, the first row of each step, and N.
+        offsets: ``(T + 1,)`` int64, the first row of each step, and N; None for B rows in every step.
+        T, B, rows: steps, items, and N.
         backwards: read time from its end.
         multiplications: of the whole pass.
         threads: how many there may be.
     """
-    B = int(offsets[1])
     count = min(threads, B // _FEWEST, int(multiplications / _WORTH))
     if count <= 1:
-        return [Way(offsets, offsets, 0, backwards)]
+        if offsets is None:
+            return Shares([Way(0, 0, T, B, 0, B, rows, backwards)], [])
+        place = offsets.ctypes.data
+        return Shares([Way(place, place, T, B, 0, B, rows, backwards)], [offsets])
     count *= 2  # a free thread takes over what a slow one left
-    sizes = np.diff(offsets)  # (T,)
-    done = np.cumsum((sizes[None, :] > np.arange(B)[:, None]).sum(1))  # (B,) rows of the items so far
-    ends = [int((done <= done[-1] * k / count).sum()) for k in range(1, count)]
+    sizes = np.full(T, B) if offsets is None else np.diff(offsets)  # (T,)
+    edges = _edges(sizes, B, count)
+    if offsets is None:
+        each = [Way(0, 0, T, B, a, b - a, T * (b - a), backwards) for a, b in pairwise(edges)]
+        return Shares(each, [])
+    held = [offsets]
+    return Shares([_way(held, sizes, B, a, b, backwards) for a, b in pairwise(edges)], held)
+
+
+def _edges(sizes: np.ndarray, B: int, count: int) -> list[int]:
+    """Where ``count`` shares of the items begin and end, of steps with ``sizes (T,)`` rows."""
+    until = np.cumsum((sizes[None, :] > np.arange(B)[:, None]).sum(1))  # (B,) rows of the items so far
+    ends = [int((until <= until[-1] * k / count).sum()) for k in range(1, count)]
     rounded = [(end + GRAIN // 2) // GRAIN * GRAIN for end in ends]
-    edges = sorted({0, *(end for end in rounded if 0 < end < B), B})
-    return [_way(offsets, sizes, first, last, backwards) for first, last in pairwise(edges)]
+    return sorted({0, *(end for end in rounded if 0 < end < B), B})
 
 
-def _way(offsets: np.ndarray, sizes: np.ndarray, first: int, last: int, backwards: bool) -> Way:
+def _way(held: list[np.ndarray], sizes: np.ndarray, B: int, first: int, last: int, backwards: bool) -> Way:
     counts = (np.minimum(sizes, last) - first).clip(min=0)  # (T,)
     steps = int((counts > 0).sum())
-    return Way(offsets[: steps + 1], np.concatenate([[0], counts[:steps].cumsum()]), first, backwards)
+    own = np.concatenate([[0], counts[:steps].cumsum()])  # (steps + 1,)
+    held.append(own)
+    return Way(held[0].ctypes.data, own.ctypes.data, steps, B, first, last - first, int(own[-1]), backwards)
 
 
 def together(work: Sequence[Callable[[], Any]], threads: int) -> None:
     """Does everything, this thread among the others; an error in one is raised after all have ended."""
+    if len(work) == 1:
+        work[0]()
+        return
     waiting = [_pool(os.getpid(), threads - 1).submit(call) for call in work[1:]]
     try:
         work[0]()

@@ -241,6 +241,31 @@ def pointer(typingctx, array):
 
 
 @emits
+def there(typingctx, address, like):
+    """The place that has this address for numbers of the type that those at ``like`` have (an array will do)."""
+
+    def generate(context, builder, sig, args):
+        return builder.inttoptr(args[0], context.get_value_type(sig.return_type))
+
+    return types.CPointer(like.dtype)(types.intp, like), generate
+
+
+def _at(dtype: types.Type):
+    @emits
+    def function(typingctx, address):
+        def generate(context, builder, sig, args):
+            return builder.inttoptr(args[0], context.get_value_type(sig.return_type))
+
+        return types.CPointer(dtype)(types.intp), generate
+
+    return function
+
+
+bytes_at = _at(types.uint8)
+integers_at = _at(types.int64)
+
+
+@emits
 def shifted(typingctx, base, offset):
     """The address ``offset`` elements further."""
 

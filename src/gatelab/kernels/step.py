@@ -18,7 +18,7 @@ from gatelab.kernels import gru, lstm, rnn
 from gatelab.kernels.compiling import announced, kernel
 from gatelab.kernels.extras import nothing
 from gatelab.kernels.product import packed, product
-from gatelab.kernels.room import Room, width
+from gatelab.kernels.room import fresh, whole
 from gatelab.kernels.simd import pointer, shifted
 
 Array = np.ndarray
@@ -54,14 +54,13 @@ class Stepper:
     def __init__(self, cell: str, parameters: Sequence[Array], B: int):
         weight_ih, weight_hh, bias, bias_n = parameters
         dtype, (rows, H) = weight_hh.dtype, weight_hh.shape
-        wide = -(-rows // width(dtype)) * width(dtype)
-        room = Room()
-        filled = room.take((wide,), dtype)
+        wide = whole(rows, dtype.itemsize)
+        filled = fresh((wide,), dtype)
         filled[...] = 0
         filled[:rows] = bias
-        h, c, a, products, fresh = (room.take(shape, dtype) for shape in ((B, H), (B, H), (B, wide), (B, wide), (2, H)))
+        h, c, a, products, room = (fresh(shape, dtype) for shape in ((B, H), (B, H), (B, wide), (B, wide), (2, H)))
         weights, nothing = (packed(weight_ih.T), packed(weight_hh.T)), np.empty(0, np.uint8)
-        self.buffers = Buffers(*weights, filled, bias_n.copy(), h, c, a, products, fresh, nothing)
+        self.buffers = Buffers(*weights, filled, bias_n.copy(), h, c, a, products, room, nothing)
         self.code = CODES[cell]
         x = np.zeros((B, weight_ih.shape[1]), dtype)
         announced(cell, "one step", dtype, lambda: step(self.code, x, self.buffers))

@@ -1,8 +1,8 @@
 """Which rows a step works on, and where the state before it stands.
 
 Rows of all steps lie one after the other, as in a ``PackedSequence``: ``offsets[t]`` is the first row of step t, and
-items are sorted by length, the longest first. A dense batch has as many rows in every step. A thread may have some
-neighbouring items of the batch alone; it counts their rows from 0.
+items are sorted by length, the longest first. A dense batch has as many rows in every step, and needs no offsets. A
+thread may have some neighbouring items of the batch alone; it counts their rows from 0.
 
 N rows of all steps, T steps, B items.
 """
@@ -11,53 +11,59 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from gatelab.kernels.compiling import inlined
-from gatelab.kernels.simd import peek, pointer
+from gatelab.kernels.simd import integers_at, peek
 
 
 class Way(NamedTuple):
-    """The rows that some items take through time."""
+    """The rows that some items take through time; arrays by their addresses."""
 
-    offsets: np.ndarray  # (T + 1,) int64, the first row of each step, and N
-    own: np.ndarray  # (T + 1,) int64, the same among the rows of these items
+    offsets: Any  # (T + 1,) int64, the first row of each step, and N; 0: B rows in every step
+    own: Any  # (T + 1,) int64, the same among the rows of these items; 0 likewise
+    T: int
+    B: int
     first: int  # the first of these items
+    items: int  # how many they are
+    rows: int  # theirs, of all steps
     backwards: bool  # whether time is read from its end
 
 
 class Open(NamedTuple):
-    """The same with addresses in the arrays' places: arrays are counted wherever they go, addresses cost nothing."""
+    """The same for use inside a loop."""
 
+    dense: bool
     offsets: Any
     own: Any
     T: int
+    B: int
     first: int
+    items: int
     backwards: bool
 
 
 @inlined
 def opened(way):
-    """``way`` for use inside a loop."""
-    return Open(pointer(way.offsets), pointer(way.own), len(way.own) - 1, way.first, way.backwards)
+    """A bare ``Way`` for use inside a loop."""
+    w = Way(*way)
+    return Open(w.offsets == 0, integers_at(w.offsets), integers_at(w.own), w.T, w.B, w.first, w.items, w.backwards)
 
 
 @inlined
 def count(steps, t):
     """How many of the items take part in step ``t``."""
-    return peek(steps.own, t + 1) - peek(steps.own, t)
+    return steps.items if steps.dense else peek(steps.own, t + 1) - peek(steps.own, t)
 
 
 @inlined
 def row(steps, t):
     """The row of the first of the items at step ``t``."""
-    return peek(steps.offsets, t) + steps.first
+    return (t * steps.B if steps.dense else peek(steps.offsets, t)) + steps.first
 
 
 @inlined
 def own_row(steps, t, begin):
     """The same among the rows of these items from step ``begin`` on."""
-    return peek(steps.own, t) - peek(steps.own, begin)
+    return (t - begin) * steps.items if steps.dense else peek(steps.own, t) - peek(steps.own, begin)
 
 
 @inlined

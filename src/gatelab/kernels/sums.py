@@ -10,46 +10,52 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from gatelab.kernels import steps as time
-from gatelab.kernels.compiling import inlined, part
+from gatelab.kernels.compiling import inlined, kernel, part
 from gatelab.kernels.extras import seen
-from gatelab.kernels.inputs import copy
+from gatelab.kernels.frame import Frame, Gradients, clear, copy
 from gatelab.kernels.norm import normalise_gate_backward
 from gatelab.kernels.product import Right, add_outer, grains, pack_row, product
-from gatelab.kernels.simd import lanes, load, pointer, shifted, store
+from gatelab.kernels.simd import lanes, load, peek, poke, shifted, store, there
 
 
 class Sums(NamedTuple):
-    """What is added to, and room for a piece.
+    """What a thread adds up, by addresses."""
+
+    weight_ih: int  # (G·H, I); narrow, transposed
+    weight_hh: int  # (G·H, H)
+    bias: int  # (G·H or 4H,) Σ d
+    gain_ih: int  # (G·H,)
+    gain: int  # (G·H,)
+    own: int  # (5, H) of an LSTM: gain_c, bias_c and the peepholes in their order
+    columns: int  # of d
+    narrow: bool  # the input has few columns
+
+
+class Working(NamedTuple):
+    """Room for a backward pass over some items, by addresses, and the distances of rows.
 
     A row of ``d`` is ∂loss/∂(recurrent side of the pre-activations), G·H, and behind it of the GRU ∂loss/∂(input's side
     of n), H: with the first 2H the gradient of the input's side.
     """
 
-    d: np.ndarray  # (n, ≥ G·H or 4H) room
-    dproduct: np.ndarray  # (n, ≥ G·H) room for ∂loss/∂(h W_hh) where it is normalised; else empty
-    seen: np.ndarray  # (H,) room, with a mask
-    before: np.ndarray  # room for the panels of what W_hh read
-    rows: np.ndarray  # (N, I)
-    gathered: np.ndarray  # (n, ≥ I) room
-    panels: np.ndarray  # room for the panels of the rows, or, narrow, of the input's side of d
-    weight: np.ndarray  # (G·H or 2H, I) W_ih packed; empty where ∂loss/∂rows is not wanted
-    weight_n: np.ndarray  # (H, I) the GRU's rest of it
-    drows: np.ndarray  # (N, I) written
-    dweight_ih: np.ndarray  # (G·H, I); narrow, transposed
-    dweight_hh: np.ndarray  # (G·H, H)
-    dbias: np.ndarray  # (G·H or 4H,) Σ d
-    dgain_ih: np.ndarray  # (G·H,)
-    dgain: np.ndarray  # (G·H,)
-    room: np.ndarray  # for ``add_outer``
+    d: int  # (n, ≥ G·H or 4H)
+    step: int
+    product: int  # (n, ≥ G·H) for ∂loss/∂(h W_hh) where it is normalised
+    step_p: int
+    gathered: int  # (n, ≥ I)
+    step_g: int
+    seen: int  # (H,)
+    before: int  # for the panels of what W_hh read
+    panels: int  # for the panels of the rows, or, narrow, of the input's side of d
+    outer: int  # for ``add_outer``
+    masked: int  # (items, H) with a mask
+    fresh: int  # (3, H) of an LSTM
     most: int  # n
-    narrow: bool  # the input has few columns
 
 
 class Open(NamedTuple):
-    """The same with addresses in the arrays' places."""
+    """Both, and what is read, for use inside a loop."""
 
     d: Any
     step: int
@@ -74,42 +80,61 @@ class Open(NamedTuple):
     dbias: Any
     dgain_ih: Any
     dgain: Any
+    own: Any
     room: Any
     most: int
     narrow: bool
 
 
 @inlined
-def opened(x):
-    """``Sums`` for use inside a loop."""
+def opened(f, g, w, sums, room, like):
+    """``Open`` of a frame, its gradients, packed weights, sums, which become zeros, and room."""
+    _clear(sums, f, like)
     return Open(
-        pointer(x.d),
-        x.d.shape[1],
-        len(x.dbias),
-        pointer(x.dproduct),
-        x.dproduct.shape[1],
-        pointer(x.seen),
-        pointer(x.before),
-        pointer(x.rows),
-        x.rows.shape[1],
-        pointer(x.gathered),
-        x.gathered.shape[1],
-        pointer(x.panels),
-        x.weight.size > 0,
-        pointer(x.weight),
-        pointer(x.weight_n),
-        pointer(x.drows),
-        pointer(x.dweight_ih),
-        pointer(x.dweight_hh),
-        x.dweight_hh.shape[0],
-        x.dweight_hh.shape[1],
-        pointer(x.dbias),
-        pointer(x.dgain_ih),
-        pointer(x.dgain),
-        pointer(x.room),
-        x.most,
-        x.narrow,
+        there(room.d, like),
+        room.step,
+        sums.columns,
+        there(room.product, like),
+        room.step_p,
+        there(room.seen, like),
+        there(room.before, like),
+        there(f.rows, like),
+        f.size,
+        there(room.gathered, like),
+        room.step_g,
+        there(room.panels, like),
+        g.rows != 0,
+        w.ih,
+        w.ih_n,
+        there(g.rows, like),
+        there(sums.weight_ih, like),
+        there(sums.weight_hh, like),
+        f.width,
+        f.hidden,
+        there(sums.bias, like),
+        there(sums.gain_ih, like),
+        there(sums.gain, like),
+        there(sums.own, like),
+        there(room.outer, like),
+        room.most,
+        sums.narrow,
     )
+
+
+@part
+def _clear(sums, f, like):
+    """Sets the sums to zero; here, for torch would do it with all its threads, and wait for them."""
+    clear(there(sums.weight_ih, like), f.width * f.size)
+    clear(there(sums.weight_hh, like), f.width * f.hidden)
+    clear(there(sums.bias, like), sums.columns)
+    if sums.gain != 0:
+        clear(there(sums.gain_ih, like), f.width)
+        clear(there(sums.gain, like), f.width)
+    if sums.own != 0:
+        clear(there(sums.own, like), 5 * f.hidden)
+
+
+# ---- a piece -------------------------------------------------------------------------------------------------------
 
 
 @part
@@ -144,8 +169,8 @@ def add_up(s, begin, end, x, extras, out, initial):
             product(d, x.step, x.weight_n, rest, x.gathered, x.step_g, grains(n), x.size, True)
         for t in range(begin, end):
             for r in range(time.count(s, t)):
-                here = (time.own_row(s, t, begin) + r) * x.step_g
-                copy(x.gathered, here, x.drows, (time.row(s, t) + r) * x.size, x.size)
+                here = shifted(x.gathered, (time.own_row(s, t, begin) + r) * x.step_g)
+                copy(here, x.size, shifted(x.drows, (time.row(s, t) + r) * x.size))
 
 
 @part
@@ -217,7 +242,7 @@ def _pack_inputs(s, begin, end, x, n, shared):
         for r in range(time.count(s, t)):
             here, row = time.own_row(s, t, begin) + r, (time.row(s, t) + r) * x.size
             if x.narrow:
-                copy(x.rows, row, x.gathered, here * x.step_g, x.size)
+                copy(shifted(x.rows, row), x.size, shifted(x.gathered, here * x.step_g))
             else:
                 pack_row(shifted(x.rows, row), x.size, x.panels, here, n)
 
@@ -227,7 +252,65 @@ def _add_narrow(x, n, shared):
     """Adds to the gradient of W_ih, transposed: the few columns of the input do not have to fill vectors."""
     for here in range(n):
         if shared < x.width:  # side by side
-            copy(x.d, here * x.step + x.width, x.d, here * x.step + shared, x.width - shared)
+            copy(shifted(x.d, here * x.step + x.width), x.width - shared, shifted(x.d, here * x.step + shared))
         pack_row(shifted(x.d, here * x.step), x.width, x.panels, here, n)
     to = Right(x.panels, x.width, x.dweight_ih, x.width)
     add_outer(x.gathered, x.step_g, x.size, n, to, _nothing(x), x.room)
+
+
+# ---- the whole pass --------------------------------------------------------------------------------------------------
+
+
+@kernel
+def merge(like, layer, whole, part):
+    """Adds the sums that are a ``part``, another thread's, to the ``whole``."""
+    f, sums, more = Frame(*layer), Sums(*whole), Sums(*part)
+    _merge(sums.weight_ih, more.weight_ih, f.width * f.size, like)
+    _merge(sums.weight_hh, more.weight_hh, f.width * f.hidden, like)
+    _merge(sums.bias, more.bias, sums.columns, like)
+    if sums.gain != 0:
+        _merge(sums.gain_ih, more.gain_ih, f.width, like)
+        _merge(sums.gain, more.gain, f.width, like)
+    if sums.own != 0:
+        _merge(sums.own, more.own, 5 * f.hidden, like)
+
+
+@part
+def _merge(sums, more, size, like):
+    x, y = there(sums, like), there(more, like)
+    for j in range(0, size, lanes(x)):
+        store(x, j, size - j, load(x, j, size - j) + load(y, j, size - j))
+
+
+@kernel
+def show(like, layer, gradients, whole, peepholes):
+    """Writes those gradients that are not summed up in their own place.
+
+    Args:
+        like: an array whose type of numbers is that of all others.
+        layer, gradients: its ``Frame`` and ``Gradients``.
+        whole: the ``Sums`` of all threads.
+        peepholes: how many there are.
+    """
+    f, g, sums = Frame(*layer), Gradients(*gradients), Sums(*whole)
+    H, bias = f.hidden, there(sums.bias, like)
+    if sums.narrow:
+        _turn(there(sums.weight_ih, like), f.size, f.width, there(g.weight_ih, like))
+    if g.bias_ih != 0:
+        shared = f.width - (sums.columns - f.width)
+        copy(bias, f.width, there(g.bias_hh, like))
+        copy(bias, shared, there(g.bias_ih, like))
+        copy(shifted(bias, f.width), f.width - shared, shifted(there(g.bias_ih, like), shared))
+    if g.gain_c != 0:
+        copy(there(sums.own, like), H, there(g.gain_c, like))
+        copy(shifted(there(sums.own, like), H), H, there(g.bias_c, like))
+    if g.peephole != 0:
+        copy(shifted(there(sums.own, like), 2 * H), peepholes * H, there(g.peephole, like))
+
+
+@part
+def _turn(source, rows, columns, target):
+    """``target (columns, rows)``, the transpose of ``source``."""
+    for row in range(rows):
+        for column in range(columns):
+            poke(target, column * rows + row, peek(source, row * columns + column))

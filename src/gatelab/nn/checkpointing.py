@@ -43,7 +43,9 @@ def scan(
             layer,
             w if w.statistics is None else w._replace(statistics=w.statistics.from_step(first)),
             noise._replace(
-                zoneout_h=_part(noise.zoneout_h, start, stop), zoneout_c=_part(noise.zoneout_c, start, stop)
+                recurrent=None if noise.recurrent is None else noise.recurrent[:alive],
+                zoneout_h=_part(noise.zoneout_h, start, stop),
+                zoneout_c=_part(noise.zoneout_c, start, stop),
             ),
             rows[start:stop],
             sizes,

@@ -11,13 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from gatelab.nn import open_loop
 from gatelab.nn.extras import EXTRAS, Extra, Noise, Weights
-from gatelab.nn.recurrence import LEARNED, Arguments, Results, array_of, forward, none, pass_of
+from gatelab.nn.recurrence import LEARNED, Arguments, Results, fitting, forward, pass_of, place, whole
 
 
 class Gradients(NamedTuple):
@@ -46,51 +45,15 @@ def empty_gradients(x: Arguments, of_rows: bool) -> Gradients:
 
 def gradients(x: Arguments, results: Results, given: Sequence[Tensor | None], of_rows: bool) -> Gradients:
     """All steps backward, from ∂loss/∂(outputs, final h, final c), None for zeros."""
-    from gatelab.kernels import scan
+    from gatelab.kernels import frame, scan
 
+    x = fitting(x)
     found = empty_gradients(x, of_rows)
-    into = _summed(x, found)
-    shown = _shown(x, found, into)
-    dout = array_of(torch.zeros_like(results.out) if given[0] is None else given[0])
-    dstate = [d if d is None else array_of(d) for d, s in zip(given[1:3], (x.h, x.c), strict=True) if s is not None]
-    scan.backward(pass_of(x, results), dout, dstate, into, torch.get_num_threads())
-    # Not by torch, whose code is out of the core's cache by now: its smallest operation takes 80 µs here.
-    for array, sums in shown:
-        array[...] = sums
+    out = torch.zeros_like(results.out) if given[0] is None else given[0]
+    sources = [t if t is None else whole(t) for t in (out, *given[1:3])]
+    places = frame.Gradients(*map(place, sources), *map(place, found))
+    scan.backward(pass_of(x, results), places, torch.get_num_threads())
     return found
-
-
-def _summed(x: Arguments, found: Gradients) -> Any:
-    """What a backward pass writes and adds to: the memory of ``found``, and more for what adds up to several."""
-    from gatelab.kernels import scan
-
-    (width, H), (vector, matrix, _) = x.weight_hh.shape, none(x.h.dtype)
-    into = scan.Gradients(
-        matrix if found.rows is None else array_of(found.rows),
-        array_of(found.weight_ih),
-        array_of(found.weight_hh),
-        np.empty(width + (H if x.cell == "gru" else 0), vector.dtype),  # (G·H,) or (4H,)
-        [array_of(t) for t in (found.h, found.c) if t is not None],
-        vector if found.gain_ih is None else array_of(found.gain_ih),
-        vector if found.gain is None else array_of(found.gain),
-        matrix if found.c is None else np.empty((5, H), vector.dtype),
-    )
-    for added_to in (into.weight_ih, into.weight_hh, into.bias, into.gain_ih, into.gain, into.own):
-        added_to.fill(0)  # not by torch, which fills with all its threads and waits for them
-    return into
-
-
-def _shown(x: Arguments, found: Gradients, into: Any) -> list[tuple[np.ndarray, np.ndarray]]:
-    """What has to be copied after the pass: where to, and from which of its sums."""
-    (width, H), shown = x.weight_hh.shape, []
-    if found.bias_ih is not None and found.bias_hh is not None:
-        ih, both = array_of(found.bias_ih), 2 * H if x.cell == "gru" else width
-        shown += [(array_of(found.bias_hh), into.bias[:width]), (ih[:both], into.bias[:both])]
-        shown += [(ih[both:], into.bias[width:])]
-    for gradient, sums in ((found.gain_c, into.own[:1]), (found.bias_c, into.own[1:2]), (found.peephole, into.own[2:])):
-        if gradient is not None:
-            shown += [(array_of(gradient), sums.ravel()[: len(gradient)])]
-    return shown
 
 
 # ---- autograd ------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import importlib.util
 import sys
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import Parameter
@@ -24,7 +25,7 @@ from gatelab.nn import open_loop
 from gatelab.nn.hooks import Noise, Weights
 from gatelab.nn.operator import recurrence
 from gatelab.nn.packing import State, batch_of, steps_of
-from gatelab.nn.recurrence import Arguments, array_of, biases
+from gatelab.nn.recurrence import Arguments
 
 if TYPE_CHECKING:
     from gatelab.kernels.step import Stepper
@@ -118,10 +119,21 @@ def steppers(layer: Recurrent, B: int) -> list[Stepper] | None:
     made = []
     for name in layer.scan_names:
         w = open_loop.weights_of(layer, name)
-        weights = [array_of(w.weight_ih), array_of(w.weight_hh)]
-        weights += biases(layer.cell, w.weight_hh, w.bias_ih, w.bias_hh)
-        made.append(Stepper(layer.cell, weights, B))
+        weights = (w.weight_ih.detach().numpy(), w.weight_hh.detach().numpy())
+        made.append(Stepper(layer.cell, (*weights, *_biases(layer, w)), B))
     return made
+
+
+def _biases(layer: Recurrent, w: Weights) -> tuple[np.ndarray, np.ndarray]:
+    """Both biases as one where they only ever add up ``(G·H,)``, and the GRU's that its reset gate reaches ``(H,)``."""
+    width, H = w.weight_hh.shape
+    if w.bias_ih is None or w.bias_hh is None:
+        nothing = w.weight_hh.new_zeros(width).numpy()
+        return nothing, nothing[:H]
+    first, second = w.bias_ih.detach().numpy(), w.bias_hh.detach().numpy()
+    if layer.cell != "gru":
+        return first + second, second[:H]  # of which only the GRU reads the second
+    return np.concatenate([first[: 2 * H] + second[: 2 * H], first[2 * H :]]), second[2 * H :]
 
 
 # ---- the twin of open_loop.scan --------------------------------------------------------------------------------------

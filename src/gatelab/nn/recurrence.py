@@ -7,12 +7,14 @@ T time, B batch, H hidden, G gates, N rows of all steps together.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from gatelab.nn.shapes import ShapeError
 
 
 class Arguments(NamedTuple):
@@ -84,89 +86,121 @@ def _lent(dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
     """Memory for what only the way back reads."""
     from gatelab.kernels.lending import lend
 
-    return torch.from_numpy(lend(shape, none(dtype)[0].dtype))
-
-
-def biases(
-    cell: str, weight_hh: Tensor, bias_ih: Tensor | None, bias_hh: Tensor | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Both biases as one where they only ever add up ``(G·H,)``, and the GRU's that its reset gate reaches ``(H,)``."""
-    (width, H), dtype = weight_hh.shape, none(weight_hh.dtype)[0].dtype
-    if bias_ih is None or bias_hh is None:
-        return np.zeros(width, dtype), np.zeros(H, dtype)
-    first, second = array_of(bias_ih), array_of(bias_hh)
-    if cell != "gru":
-        return first + second, second[:H]  # of which only the GRU reads the second
-    return np.concatenate([first[: 2 * H] + second[: 2 * H], first[2 * H :]]), second[2 * H :]
+    return torch.from_numpy(lend(shape, like(dtype).dtype))
 
 
 def forward(x: Arguments, apart: bool = False) -> Results:
-    """All steps forward; ``apart`` as in ``empty_results``."""
+    """All steps forward; ``apart`` as in ``empty_results``.
+
+    Raises:
+        ShapeError: tensors that do not fit together.
+    """
     from gatelab.kernels import scan  # here, for Numba takes half a second to import
 
+    x = fitting(x)
     results = empty_results(x, apart)
-    states: list[Any] = [results.h] if x.c is None else [results.h, results.c]
-    final = [array_of(state) for state in states]
-    both = biases(x.cell, x.weight_hh, x.bias_ih, x.bias_hh)
-    scan.forward(pass_of(x, results, *both), final, x.keep, torch.get_num_threads())
+    scan.forward(pass_of(x, results), x.keep, torch.get_num_threads())
     return results
 
 
-def pass_of(x: Arguments, results: Results, bias: np.ndarray | None = None, bias_n: np.ndarray | None = None) -> Any:
-    """All as ``kernels.scan.Pass``; the way back does without the ``biases``."""
+# ---- what the kernels are told -------------------------------------------------------------------------------------
+
+_GATES = {"rnn": 1, "rnn_relu": 1, "lstm": 4, "lstm_coupled": 3, "gru": 3}
+_GIVEN = slice(Arguments._fields.index("rows"), Arguments._fields.index("zoneout_c") + 1)
+_BITS = ("zoneout_h", "zoneout_c")
+
+
+@lru_cache(256)
+def _shapes(cell: str, N: int, I: int, B: int, H: int) -> tuple[tuple[int, ...], ...]:  # noqa: E741
+    width, peepholes = _GATES[cell] * H, _GATES[cell] - 1
+    weights = (width, I), (width, H), (width,), (width,)
+    extras = (width,), (width,), (H,), (H,), (peepholes * H,), (B, H), (N, H), (N, H)
+    return (N, I), *weights, (B, H), (B, H), *extras
+
+
+def fitting(x: Arguments) -> Arguments:
+    """The same, every tensor row after row in memory: as it is, or a copy.
+
+    The kernels know nothing but addresses: they would read on behind what is too small.
+
+    Raises:
+        ShapeError: a tensor of another shape, type or device.
+    """
+    dtype, moved = x.rows.dtype, {}
+    shapes = _shapes(x.cell, *x.rows.shape, *x.h.shape)
+    for name, tensor, shape in zip(Arguments._fields[_GIVEN], x[_GIVEN], shapes, strict=True):
+        if isinstance(tensor, Tensor):
+            kind = torch.bool if name in _BITS else dtype
+            if tensor.shape != shape or tensor.dtype != kind or not tensor.is_cpu:
+                got = f"{tuple(tensor.shape)} {tensor.dtype} on {tensor.device}"
+                raise ShapeError(f"{name} does not fit", expected=f"{shape} {kind} on cpu, as the input", got=got)
+            if not tensor.is_contiguous() or tensor.is_neg():
+                moved[name] = whole(tensor)
+    return x._replace(**moved) if moved else x
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """The tensor where it lies row after row in memory, else a copy that does."""
+    return tensor.resolve_neg().contiguous()
+
+
+def pass_of(x: Arguments, results: Results) -> Any:
+    """All as ``kernels.scan.Pass``, whose addresses hold as long as both, which are ``fitting``."""
     from gatelab.kernels import scan
 
-    N, B = x.rows.shape[0], x.h.shape[0]
-    offsets = np.arange(0, N + 1, B) if x.offsets is None else array_of(x.offsets)  # (T + 1,)
-    initial = [array_of(state) for state in (x.h, x.c) if state is not None]
-    vector, matrix, _ = none(x.h.dtype)
-    bias, bias_n = vector if bias is None else bias, vector if bias_n is None else bias_n
-    gates, other = (matrix if t is None or not t.numel() else array_of(t) for t in (results.gates, results.other))
-    weights = (array_of(x.weight_ih), array_of(x.weight_hh), bias, bias_n)
-    out, extras = array_of(results.out), _extras(x, results)
-    return scan.Pass(x.cell, x.reverse, offsets, array_of(x.rows), *weights, initial, out, gates, other, extras)
-
-
-# ---- NumPy's side --------------------------------------------------------------------------------------------------
-
-
-def array_of(tensor: Tensor) -> np.ndarray:
-    """The tensor's own memory where it lies row after row, else a copy."""
-    tensor = tensor.data  # as ``detach``, in a third of the time
-    return tensor.numpy() if tensor.is_contiguous() else tensor.contiguous().numpy()
-
-
-@cache
-def none(dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Arrays without elements, for what there is not: a vector, a matrix, a matrix of bytes."""
-    vector = array_of(torch.empty(0, dtype=dtype))
-    return vector, vector.reshape(0, 0), np.empty((0, 0), np.uint8)
+    (N, I), (B, H) = x.rows.shape, x.h.shape  # noqa: E741
+    frame = scan.Frame(
+        I,
+        H,
+        len(x.weight_hh),
+        x.rows.data_ptr(),
+        x.weight_ih.data_ptr(),
+        x.weight_hh.data_ptr(),
+        place(x.bias_ih),
+        place(x.bias_hh),
+        x.h.data_ptr(),
+        place(x.c),
+        results.out.data_ptr(),
+        place(results.gates),
+        place(results.other),
+        results.h.data_ptr(),
+        place(results.c),
+    )
+    offsets = None if x.offsets is None else x.offsets.numpy()  # (T + 1,)
+    T = N // B if offsets is None else len(offsets) - 1
+    return scan.Pass(x.cell, like(x.h.dtype), x.reverse, offsets, T, B, N, frame, _extras(x, results))
 
 
 def _extras(x: Arguments, results: Results) -> Any:
     """What the cell does besides, as ``kernels.extras.Extras``."""
-    from gatelab.kernels.extras import Extras
+    from gatelab.kernels.extras import NONE, Extras
 
-    vector, matrix, bits = none(x.h.dtype)
-    if not x.zoned and all(t is None for t in (x.mask, x.gain, x.gain_c, x.peephole)):
-        return Extras(matrix, bits, bits, 0.0, 0.0, vector, matrix, matrix, vector, matrix, matrix, *3 * (vector,))
-
-    def of(tensor: Tensor | None, otherwise: np.ndarray) -> np.ndarray:
-        return otherwise if tensor is None else array_of(tensor)
-
+    if not x.zoned and x.mask is None and x.gain is None and x.gain_c is None and x.peephole is None:
+        return NONE
     return Extras(
-        of(x.mask, matrix),
-        of(x.zoneout_h, bits).view(np.uint8),
-        of(x.zoneout_c, bits).view(np.uint8),
+        place(x.mask),
+        place(x.zoneout_h),
+        place(x.zoneout_c),
         x.kept_h,
         x.kept_c,
-        of(x.gain_ih, vector),
-        of(results.normed_ih, matrix),
-        of(results.factors_ih, matrix),
-        of(x.gain, vector),
-        of(results.normed, matrix),
-        of(results.factors, matrix),
-        of(x.gain_c, vector),
-        of(x.bias_c, vector),
-        of(x.peephole, vector),
+        place(x.gain_ih),
+        place(results.normed_ih),
+        place(results.factors_ih),
+        place(x.gain),
+        place(results.normed),
+        place(results.factors),
+        place(x.gain_c),
+        place(x.bias_c),
+        place(x.peephole),
     )
+
+
+def place(tensor: Tensor | None) -> int:
+    """The address of the tensor's numbers; 0 where there is none, or nothing in it."""
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+@cache
+def like(dtype: torch.dtype) -> np.ndarray:
+    """An array without elements, of the same type of numbers."""
+    return torch.empty(0, dtype=dtype).numpy()
