@@ -203,7 +203,7 @@ def test_a_pass_keeps_a_record_only_for_a_backward_pass(arguments, cell, every_e
         assert not arguments(make(cell)).keep
 
 
-# ---- what the kernels may be given: they know addresses, and would read beyond what is smaller ------------------------
+# ---- what the kernels may be given: they know addresses, and would read beyond what is smaller -----------------------
 
 
 def with_parameter(layer, x, name, value, hx=None):

@@ -36,10 +36,13 @@ class Gradients(NamedTuple):
     peephole: Tensor | None  # (3·H,) or (2·H,)
 
 
+_FIRST, _BEHIND = Arguments._fields.index(LEARNED[0]), Arguments._fields.index(LEARNED[-1]) + 1
+
+
 def empty_gradients(x: Arguments, of_rows: bool) -> Gradients:
     """Room for them, not initialised."""
-    rows = x.rows.new_empty(*x.rows.shape) if of_rows else None
-    others: list[Any] = [t if t is None else t.new_empty(*t.shape) for t in (getattr(x, name) for name in LEARNED[1:])]
+    rows = x.rows.new_empty(x.rows.shape) if of_rows else None
+    others: list[Any] = [t if t is None else t.new_empty(t.shape) for t in x[_FIRST + 1 : _BEHIND]]
     return Gradients(rows, *others)
 
 
@@ -81,7 +84,6 @@ def _gradients(x: Arguments, saved: Sequence[Tensor], given: Sequence[Tensor | N
 
 _TENSORS = slice(3, -2)  # of the arguments, those that can be tensors
 _COUNT = len(Arguments._fields[_TENSORS])
-_FIRST, _BEHIND = Arguments._fields.index(LEARNED[0]), Arguments._fields.index(LEARNED[-1]) + 1
 _BEFORE, _AFTER = (None,) * _FIRST, (None,) * (len(Arguments._fields) - _BEHIND)
 
 

@@ -63,14 +63,19 @@ def prefers_torch(layer: Recurrent, input: Tensor | PackedSequence) -> bool:
     weights or units do not fill its vectors, and trains it faster where it is small. The bounds are measured
     (``docs/log.md``).
     """
-    if isinstance(input, PackedSequence) or torch.compiler.is_compiling() or open_loop.transformed():
+    if isinstance(input, PackedSequence):
+        return False
+    T, few = steps_of(layer, input), _FEW_STEPS.get(layer.cell)
+    if few is not None and few[False] < T:
+        return False
+    if torch.compiler.is_compiling() or open_loop.transformed():
         return False
     if "parametrizations" in layer._modules:  # torch's code keeps what they compute, and copies can no longer be made
         return False
     training = torch.is_grad_enabled() and (input.requires_grad or layer.weight_hh_l0.requires_grad)
-    B, T = batch_of(layer, input), steps_of(layer, input)
-    if layer.cell in _FEW_STEPS:
-        return _FEW_STEPS[layer.cell][training] >= T
+    if few is not None:
+        return few[training] >= T
+    B = batch_of(layer, input)
     return layer.cell == "lstm" and input.dtype == torch.float32 and _prefers_onednn(layer.hidden_size, B, T, training)
 
 
@@ -166,6 +171,8 @@ def _offsets(batch_sizes: Tensor | None) -> Tensor | None:
 
 
 def _zoneout(noise: Noise) -> tuple[Tensor | None, Tensor | None, float, float]:
+    if type(noise.zoneout_h) is type(noise.zoneout_c) is float:
+        return None, None, noise.zoneout_h, noise.zoneout_c
     masks = [k if isinstance(k, Tensor) else None for k in (noise.zoneout_h, noise.zoneout_c)]
     shares = [0.0 if isinstance(k, Tensor) else float(k) for k in (noise.zoneout_h, noise.zoneout_c)]
     return masks[0], masks[1], shares[0], shares[1]

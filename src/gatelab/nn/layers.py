@@ -155,7 +155,7 @@ class Recurrent(nn.RNNBase):
     def initial_state(self, B: int, like: Tensor) -> packing.State:
         """The states ``(L·D, B, H)`` to begin from where none are given, of ``like``'s dtype and device."""
         count = self.num_layers * (2 if self.bidirectional else 1)
-        states = tuple(like.new_zeros(count, B, size) for size in self.state_sizes)
+        states = tuple([like.new_zeros(count, B, size) for size in self.state_sizes])
         for extra in self.extras:
             states = extra.initial(self, states)
         return states
@@ -177,10 +177,11 @@ class Recurrent(nn.RNNBase):
             from gatelab.nn.segments import with_resets  # which calls the layer again, the segments as a packed batch
 
             return with_resets(self, input, hx, resets)
-        if self.plain and fused.prefers_torch(self, input):
+        plain = self.plain
+        if plain and fused.prefers_torch(self, input):
             return self._torch.forward(self, input, hx)
         scan = self._scan_for(input.data if isinstance(input, PackedSequence) else input)
-        if self.plain and scan is open_loop.scan and not open_loop.transformed():
+        if plain and scan is open_loop.scan and not open_loop.transformed():
             return self._torch.forward(self, input, hx)
         return open_loop.run(self, input, hx, scan=scan)
 

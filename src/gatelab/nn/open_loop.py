@@ -233,7 +233,7 @@ def run(
             rows = dropout(rows, layer.dropout, layer.training)  # (N, D·H)
         outputs = []
         for name in names:
-            state = tuple(s[len(final)] for s in initial)  # (B, H) each
+            state = tuple([s.select(0, len(final)) for s in initial])  # (B, H) each
             how = _checkpointed(layer, scan) if observe is None else partial(scan, observe=partial(observe, name))
             output, state = _one(layer, name, rows, batch_sizes, state, how)
             outputs.append(output)
@@ -267,7 +267,10 @@ def _checkpointed(layer: Recurrent, scan: Scan) -> Scan:
 
 def weights_of(layer: Recurrent, name: str) -> Weights:
     """The parameters of the stacked layer and direction ``name`` (``l0``, ``l0_reverse``, …) as they are now."""
-    fields: dict[str, Any] = {key: getattr(layer, f"{key}_{name}") for key in layer.fields}
+    own, fields = layer._parameters, {}  # what is there need not be looked for
+    for key in layer.fields:
+        value: Any = own.get(f"{key}_{name}")
+        fields[key] = getattr(layer, f"{key}_{name}") if value is None else value
     return Weights(**fields)
 
 

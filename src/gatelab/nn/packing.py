@@ -99,7 +99,8 @@ def as_given(layer: Recurrent, input: Tensor | PackedSequence, rows: Tensor, sta
     elif input.dim() == 2:
         output, states = rows, tuple(s.squeeze(1) for s in states)  # (T, D·H), (L·D, H)
     else:
-        B, T = input.shape[:2] if layer.batch_first else input.shape[1::-1]
+        first, second, _ = input.shape
+        T, B = (second, first) if layer.batch_first else (first, second)
         output = rows.reshape(T, B, rows.shape[1])  # (T, B, D·H)
         output = output.transpose(0, 1) if layer.batch_first else output
     return output, states if len(states) > 1 else states[0]

@@ -60,25 +60,28 @@ class Results(NamedTuple):
     out: Tensor  # (N, H)
     h: Tensor  # (B, H)
     c: Tensor | None  # (B, H)
-    gates: Tensor | None  # (N, G·H); of the vanilla network, the new contents where zoneout sets them apart from out
-    other: Tensor | None  # (N, H) the LSTM's c after every step, the GRU's recurrent side of n
-    normed_ih: Tensor | None  # (N, G·H) normalised input products
-    factors_ih: Tensor | None  # (N, G)
-    normed: Tensor | None  # (N, G·H) normalised recurrent products
-    factors: Tensor | None  # (N, G)
+    gates: Tensor | None = None  # (N, G·H); of the vanilla network, the new contents where zoneout sets them apart
+    other: Tensor | None = None  # (N, H) the LSTM's c after every step, the GRU's recurrent side of n
+    normed_ih: Tensor | None = None  # (N, G·H) normalised input products
+    factors_ih: Tensor | None = None  # (N, G)
+    normed: Tensor | None = None  # (N, G·H) normalised recurrent products
+    factors: Tensor | None = None  # (N, G)
 
 
 def empty_results(x: Arguments, apart: bool = False) -> Results:
     """Room for the results; ``apart``, for an operator of torch: every one a tensor of its own."""
     N, (width, H), B, new = x.rows.shape[0], x.weight_hh.shape, x.h.shape[0], x.rows.new_empty
     vanilla, normalised = x.cell in ("rnn", "rnn_relu"), x.keep and x.gain is not None
+    given = new(N, H), new(B, H), None if x.c is None else new(B, H)
+    if not (apart or normalised or (x.keep and (x.zoned or not vanilla))):
+        return Results(*given)
     kept = (
         (N, width) if x.keep and (x.zoned or not vanilla) else None,
         (N, H) if x.keep and not vanilla else None,
         *(2 * ((N, width), (N, width // H)) if normalised else 4 * (None,)),
     )
     records = [None if shape is None else new(*shape) if apart else _lent(x.rows.dtype, shape) for shape in kept]
-    results = Results(new(N, H), new(B, H), None if x.c is None else new(B, H), *records)
+    results = Results(*given, *records)
     return Results(*(new(0) if t is None else t for t in results)) if apart else results
 
 
@@ -106,12 +109,12 @@ def forward(x: Arguments, apart: bool = False) -> Results:
 # ---- what the kernels are told -------------------------------------------------------------------------------------
 
 _GATES = {"rnn": 1, "rnn_relu": 1, "lstm": 4, "lstm_coupled": 3, "gru": 3}
-_GIVEN = slice(Arguments._fields.index("rows"), Arguments._fields.index("zoneout_c") + 1)
-_BITS = ("zoneout_h", "zoneout_c")
+_FIRST, _BITS = Arguments._fields.index("rows"), Arguments._fields.index("zoneout_h")
 
 
 @lru_cache(256)
 def _shapes(cell: str, N: int, I: int, B: int, H: int) -> tuple[tuple[int, ...], ...]:  # noqa: E741
+    """Of the tensors from ``rows`` to ``zoneout_c``."""
     width, peepholes = _GATES[cell] * H, _GATES[cell] - 1
     weights = (width, I), (width, H), (width,), (width,)
     extras = (width,), (width,), (H,), (H,), (peepholes * H,), (B, H), (N, H), (N, H)
@@ -126,17 +129,22 @@ def fitting(x: Arguments) -> Arguments:
     Raises:
         ShapeError: a tensor of another shape, type or device.
     """
-    dtype, moved = x.rows.dtype, {}
-    shapes = _shapes(x.cell, *x.rows.shape, *x.h.shape)
-    for name, tensor, shape in zip(Arguments._fields[_GIVEN], x[_GIVEN], shapes, strict=True):
-        if isinstance(tensor, Tensor):
-            kind = torch.bool if name in _BITS else dtype
-            if tensor.shape != shape or tensor.dtype != kind or not tensor.is_cpu:
-                got = f"{tuple(tensor.shape)} {tensor.dtype} on {tensor.device}"
-                raise ShapeError(f"{name} does not fit", expected=f"{shape} {kind} on cpu, as the input", got=got)
+    index, dtype, moved = _FIRST, x.rows.dtype, {}
+    for shape in _shapes(x.cell, *x.rows.shape, *x.h.shape):
+        tensor: Any = x[index]
+        if tensor is not None:
+            if tensor.shape != shape or tensor.dtype != (dtype if index < _BITS else torch.bool) or not tensor.is_cpu:
+                raise _misfit(x, index, shape)
             if not tensor.is_contiguous() or tensor.is_neg():
-                moved[name] = whole(tensor)
+                moved[x._fields[index]] = whole(tensor)
+        index += 1
     return x._replace(**moved) if moved else x
+
+
+def _misfit(x: Arguments, index: int, shape: tuple[int, ...]) -> ShapeError:
+    tensor, dtype = x[index], x.rows.dtype if index < _BITS else torch.bool
+    got = f"{tuple(tensor.shape)} {tensor.dtype} on {tensor.device}"
+    return ShapeError(f"{x._fields[index]} does not fit", expected=f"{shape} {dtype} on cpu, as the input", got=got)
 
 
 def whole(tensor: Tensor) -> Tensor:
