@@ -42,7 +42,8 @@ _FIRST, _BEHIND = Arguments._fields.index(LEARNED[0]), Arguments._fields.index(L
 def empty_gradients(x: Arguments, of_rows: bool) -> Gradients:
     """Room for them, not initialised."""
     rows = x.rows.new_empty(x.rows.shape) if of_rows else None
-    others: list[Any] = [t if t is None else t.new_empty(t.shape) for t in x[_FIRST + 1 : _BEHIND]]
+    learned: Any = x[_FIRST + 1 : _BEHIND]
+    others: list[Any] = [t if t is None else t.new_empty(t.shape) for t in learned]
     return Gradients(rows, *others)
 
 

@@ -36,9 +36,9 @@ CELLS = ("rnn", "rnn_relu", "lstm", "lstm_coupled", "gru")
 _HAS_NUMBA = importlib.util.find_spec("numba") is not None
 _said: list[str] = []
 _DTYPES = (torch.float32, torch.float64)
-# Up to how many steps torch's loop is faster: forward, and in training. A call of the kernels costs some 150 µs more.
-_FEW_STEPS = {"rnn": (15, 7), "rnn_relu": (15, 7), "gru": (7, 3)}
-_LONG, _MUCH = (200, 100), 1500  # steps (likewise), and rows, from either of which a call pays for an LSTM
+# Up to how many steps torch's loop is faster: forward, and in training. A call of the kernels costs some 80 µs more.
+_FEW_STEPS = {"rnn": (8, 4), "rnn_relu": (8, 4), "gru": (3, 2)}
+_LONG, _MUCH = (40, 16), 1500  # steps (likewise), and rows, from either of which a call pays for an LSTM
 _WIDE = 192  # units from which the kernels train an LSTM faster whatever its length
 _FEW, _SOME = 4, 16  # items up to which they run an LSTM faster, if long; steps that are enough where it is wide
 _FILLED, _PADDED = 16, 64  # units that fill oneDNN's vectors, and units from which others do not matter much
@@ -171,8 +171,6 @@ def _offsets(batch_sizes: Tensor | None) -> Tensor | None:
 
 
 def _zoneout(noise: Noise) -> tuple[Tensor | None, Tensor | None, float, float]:
-    if type(noise.zoneout_h) is type(noise.zoneout_c) is float:
-        return None, None, noise.zoneout_h, noise.zoneout_c
     masks = [k if isinstance(k, Tensor) else None for k in (noise.zoneout_h, noise.zoneout_c)]
     shares = [0.0 if isinstance(k, Tensor) else float(k) for k in (noise.zoneout_h, noise.zoneout_c)]
     return masks[0], masks[1], shares[0], shares[1]

@@ -142,7 +142,8 @@ def fitting(x: Arguments) -> Arguments:
 
 
 def _misfit(x: Arguments, index: int, shape: tuple[int, ...]) -> ShapeError:
-    tensor, dtype = x[index], x.rows.dtype if index < _BITS else torch.bool
+    tensor: Any = x[index]
+    dtype = x.rows.dtype if index < _BITS else torch.bool
     got = f"{tuple(tensor.shape)} {tensor.dtype} on {tensor.device}"
     return ShapeError(f"{x._fields[index]} does not fit", expected=f"{shape} {dtype} on cpu, as the input", got=got)
 
