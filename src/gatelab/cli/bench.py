@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gatelab.bench.harness import Report, Settings, Suite
 
 _TEXT = "Times the layers beside their peers, in turns, after checking that they compute the same."
+_BESIDE = 2.0  # seconds; measured over all suites
 _EXAMPLES = ("gatelab bench --quick", "gatelab bench train forward --cell gru,lstm --out bench.json")
 
 
@@ -91,7 +92,8 @@ def _run(suites: Sequence[Suite], settings: Settings) -> Report:
     from gatelab.bench.harness import plan, run
 
     count = len(plan(suites, settings))
-    note(f"{count} cases of {duration(settings.seconds)} and a little more each: {duration(count * settings.seconds)}")
+    each = f"{duration(settings.seconds)}, and about {duration(_BESIDE)} each to build, compare and warm up"
+    note(f"{count} cases of {each}: {duration(count * (settings.seconds + _BESIDE))}")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True) as bar:
         task = bar.add_task("", total=count)

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import llvmlite.binding
@@ -33,6 +36,7 @@ from numba.core.typed_passes import IRLegalization
 from numba.core.typing.templates import AbstractTemplate, infer_global
 from numba.extending import lower_builtin
 
+_KEPT = 60 * 86_400.0
 _config: Any = numba.config
 _njit: Any = numba.njit  # its hints do not know all options
 
@@ -189,7 +193,19 @@ def _folder() -> Path:
     digest = sha256(b"".join(path.read_bytes() for path in sorted(here.glob("*.py")))).hexdigest()[:16]
     beside = here / "__pycache__"
     own = beside if os.access(beside if beside.exists() else here, os.W_OK) else platformdirs.user_cache_path("gatelab")
-    return Path(_config.CACHE_DIR or own) / f"kernels-{digest}"
+    folder = Path(_config.CACHE_DIR or own) / f"kernels-{digest}"
+    _forget_others(folder)
+    return folder
+
+
+def _forget_others(folder: Path) -> None:
+    """Removes what other versions of these files left beside ``folder`` and nobody has used for ``_KEPT`` seconds."""
+    with suppress(OSError):
+        os.utime(folder)
+    for other in folder.parent.glob("kernels-" + 16 * "?"):
+        with suppress(OSError):
+            if other != folder and time.time() - other.stat().st_mtime > _KEPT:
+                rmtree(other, ignore_errors=True)
 
 
 _ready: set[tuple[str, str, np.dtype]] = set()
