@@ -241,3 +241,21 @@ def test_numbers_that_lie_otherwise_are_read_as_what_they_are(cell):
         whole = w.clone().requires_grad_()
         (expected,) = torch.autograd.grad(with_parameter(layer, x, "weight_hh_l0", whole).sum(), whole)
         assert torch.equal(slope, expected)
+
+
+@CELL
+def test_one_bias_without_the_other_is_refused(cell):
+    layer, x = make(cell), torch.randn(T, B, INPUT, dtype=torch.float64)
+    layer.bias_hh_l0 = None
+    with pytest.raises(ShapeError, match="both biases"):
+        layer(x)
+
+
+@pytest.mark.parametrize("sizes", [[3, 3], [2, 2, 2], [3, 2, 1, 1], [3, 1, 2], [3, 4, -1]])
+def test_batch_sizes_that_are_none_are_refused(sizes):
+    """Of three items and six rows; the second has a state for three."""
+    layer, rows = make("gru"), torch.randn(6 if sizes != [3, 3] else 5, INPUT, dtype=torch.float64)
+    state = torch.zeros(3, H, dtype=torch.float64)
+    w = open_loop.weights_of(layer, "l0")
+    with pytest.raises(ShapeError, match="batch sizes"):
+        fused.scan(layer, w, extras.draw(layer, w, rows, (state,)), rows, torch.tensor(sizes), (state,), False)

@@ -138,7 +138,18 @@ def fitting(x: Arguments) -> Arguments:
             if not tensor.is_contiguous() or tensor.is_neg():
                 moved[x._fields[index]] = whole(tensor)
         index += 1
+    if (x.bias_ih is None) != (x.bias_hh is None):
+        raise ShapeError("a layer has both biases or none", expected="bias_ih and bias_hh", got="one of them")
+    if x.offsets is not None:
+        _check_steps(x.offsets.diff(), len(x.rows), len(x.h))
     return x._replace(**moved) if moved else x
+
+
+def _check_steps(sizes: Tensor, N: int, B: int) -> None:
+    """Raises ``ShapeError`` unless steps of ``sizes (T,)`` rows, none larger than the one before, are N rows in all."""
+    if int(sizes.sum()) != N or int(sizes[0]) != B or bool((sizes.diff() > 0).any()) or int(sizes[-1]) < 0:
+        expected = f"{B} rows at first, never more than the step before, {N} together"
+        raise ShapeError("the batch sizes of a packed sequence do not fit", expected=expected, got=sizes.tolist())
 
 
 def _misfit(x: Arguments, index: int, shape: tuple[int, ...]) -> ShapeError:
