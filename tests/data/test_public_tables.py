@@ -106,5 +106,5 @@ def test_a_million_rows_are_read_quickly(tmp_path):
     pyarrow.csv.write_csv(pa.table({"when": np.asarray(stamps, object), **columns}), tmp_path / "million.csv")
     begin = time.process_time()
     table = read_table(tmp_path / "million.csv", Roles(target=("x0",), past=("*",)))
-    assert time.process_time() - begin < 9  # 3 to 4 alone, up to 5.7 on a shared machine; row by row it is minutes
+    assert time.process_time() - begin < 5
     assert len(table.series[0]) == 1_000_000

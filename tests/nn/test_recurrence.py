@@ -253,7 +253,7 @@ def test_one_bias_without_the_other_is_refused(cell):
 
 @pytest.mark.parametrize("sizes", [[3, 3], [2, 2, 2], [3, 2, 1, 1], [3, 1, 2], [3, 4, -1]])
 def test_batch_sizes_that_are_none_are_refused(sizes):
-    """Of three items and six rows; the second has a state for three."""
+    """Too many rows, too few items, too few rows, growing, below zero: there are three states."""
     layer, rows = make("gru"), torch.randn(6 if sizes != [3, 3] else 5, INPUT, dtype=torch.float64)
     state = torch.zeros(3, H, dtype=torch.float64)
     w = open_loop.weights_of(layer, "l0")

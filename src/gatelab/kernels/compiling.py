@@ -36,7 +36,7 @@ from numba.core.typed_passes import IRLegalization
 from numba.core.typing.templates import AbstractTemplate, infer_global
 from numba.extending import lower_builtin
 
-_KEPT = 60 * 86_400.0
+_KEPT = 60 * 86_400.0  # seconds; of code that nobody uses
 _config: Any = numba.config
 _njit: Any = numba.njit  # its hints do not know all options
 

@@ -38,7 +38,7 @@ def forward(like, way, layer, extras, weights, room, keep):
         way: the items' rows.
         layer: its ``Frame``, of which ``gates`` (r, z and n) and ``other`` (the recurrent side of n) are written where
             ``keep``.
-        extras: normalisation, masks, zoneout and peepholes.
+        extras: normalisation, masks and zoneout.
         weights: packed for the way forward.
         room: to work in.
     """

@@ -33,7 +33,7 @@ def forward(like, way, layer, extras, weights, room, relu, keep):
         like: an array whose type of numbers is that of all others.
         way: the items' rows.
         layer: its ``Frame``, of which ``gates`` are written where ``keep`` and zoneout sets them apart from out.
-        extras: normalisation, masks, zoneout and peepholes.
+        extras: normalisation, masks and zoneout.
         weights: packed for the way forward.
         room: to work in.
         relu: ReLU in the place of tanh.

@@ -51,13 +51,12 @@ def shares(
         place = offsets.ctypes.data
         return Shares([Way(place, place, T, B, 0, B, rows, backwards)], [offsets])
     count *= 2  # a free thread takes over what a slow one left
-    sizes = np.full(T, B) if offsets is None else np.diff(offsets)  # (T,)
-    edges = _edges(sizes, B, count)
     if offsets is None:
-        each = [Way(0, 0, T, B, a, b - a, T * (b - a), backwards) for a, b in pairwise(edges)]
-        return Shares(each, [])
-    held = [offsets]
-    return Shares([_way(held, sizes, B, a, b, backwards) for a, b in pairwise(edges)], held)
+        edges = pairwise(_edges(np.array([B]), B, count))  # of one step, for all are alike
+        return Shares([Way(0, 0, T, B, a, b - a, T * (b - a), backwards) for a, b in edges], [])
+    sizes, held = np.diff(offsets), [offsets]  # (T,)
+    edges = pairwise(_edges(sizes, B, count))
+    return Shares([_way(held, sizes, B, a, b, backwards) for a, b in edges], held)
 
 
 def _edges(sizes: np.ndarray, B: int, count: int) -> list[int]:

@@ -251,6 +251,8 @@ def there(typingctx, address, like):
 
 
 def _at(dtype: types.Type):
+    """``there`` for numbers of one type."""
+
     @emits
     def function(typingctx, address):
         def generate(context, builder, sig, args):
