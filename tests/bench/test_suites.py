@@ -92,9 +92,11 @@ def test_a_process_that_fails_says_why(monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_first_use_of_a_cell(tmp_path):
-    first = first_use.first_use("rnn", Shape(2, 3, 2, 4), tmp_path)
+@pytest.mark.parametrize("extra", ["", "layer_norm"])
+def test_the_first_use_of_a_cell(extra, tmp_path):
+    first = first_use.first_use("rnn", extra, Shape(2, 30, 2, 4), tmp_path)
     assert 0 < first < 60
+    assert {path.stem.split(".")[1].split("-")[0] for path in tmp_path.rglob("rnn.*.nbi")} == {"forward", "backward"}
 
 
 def test_flops_count_the_products_of_all_gates():

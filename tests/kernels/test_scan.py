@@ -66,6 +66,15 @@ def test_a_pass_that_keeps_nothing_gives_the_same(cell):
 
 
 @CELL
+@pytest.mark.parametrize("lengths", [(12,) * 13, range(1, 14)], ids=["dense", "ragged"])
+def test_the_kernel_for_extras_without_any_is_the_plain_one(monkeypatch, cell, lengths):
+    given_ = case(cell, lengths, 3, 19, backwards=True)
+    plain = by_kernel(given_)
+    monkeypatch.setattr(scan.Pass, "besides", property(lambda p: p.extras))
+    close(by_kernel(given_), plain, 1e-14)
+
+
+@CELL
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("lengths", [(7,) * 23, range(1, 24), [9] + [1] * 22], ids=["dense", "ragged", "one long"])
 def test_the_number_of_threads_changes_no_bit_of_an_item(monkeypatch, cell, lengths, backwards):

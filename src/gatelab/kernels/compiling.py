@@ -46,6 +46,9 @@ _njit: Any = numba.njit  # its hints do not know all options
 class _Unfinished(JITCodeLibrary):
     """Code that others copy into themselves: neither optimized nor made executable on its own."""
 
+    def _optimize_functions(self, ll_module: Any) -> None:
+        ll_module.data_layout = self._codegen._data_layout  # all that Numba does here besides
+
     def _optimize_final_module(self) -> None:
         pass
 

@@ -1,14 +1,23 @@
 """What a kernel may do beyond the plain cell. An address of 0 means: not that.
 
+A plain cell gives () in the place of its extras. Kernels are compiled for it apart: all flags are False then, as the
+compiler can see, and the functions here compile to what ``unless_plain`` says. Most cells are plain, and theirs compile
+in three quarters of the time.
+
 B items, N rows of all steps, H hidden, G gates.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from gatelab.kernels.compiling import inlined, part
-from gatelab.kernels.simd import bytes_at, filled, lanes, load, load_bytes, shifted, store, there
+from numba import types
+from numba.extending import overload
+
+from gatelab.kernels.compiling import INLINED, inlined, part
+from gatelab.kernels.norm import moments, normalise_backward, normalise_gates
+from gatelab.kernels.simd import bytes_at, filled, lanes, load, load_bytes, number, shifted, store, there
 
 
 class Extras(NamedTuple):
@@ -33,8 +42,18 @@ class Extras(NamedTuple):
 NONE = Extras()
 
 
+class Plain(NamedTuple):
+    """What is on in a plain cell."""
+
+    masked: bool
+    zoned: bool
+    normalised: bool
+    normalised_c: bool
+    peeping: bool
+
+
 class Open(NamedTuple):
-    """The same for use inside a loop, and what is on."""
+    """``Extras`` for use inside a loop, and what is on."""
 
     masked: bool
     mask: Any
@@ -58,7 +77,24 @@ class Open(NamedTuple):
     peephole: Any
 
 
-@inlined
+def unless_plain(otherwise: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """For a plain cell, ``otherwise`` is compiled in the place of the function; their first argument says which."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        def chosen(*args):
+            raise NotImplementedError("for use inside compiled code")
+
+        @overload(chosen, jit_options=INLINED, strict=False)
+        def _choose(x, *args):
+            plain = x == types.Tuple(()) or getattr(x, "instance_class", None) is Plain
+            return otherwise if plain else function
+
+        return chosen
+
+    return register
+
+
+@unless_plain(lambda x, like, first, H: Plain(False, False, False, False, False))
 def opened(extras, like, first, H):
     """Bare ``Extras`` for use inside a loop over items from ``first`` on; numbers of the type of those at ``like``."""
     x = Extras(*extras)
@@ -87,36 +123,115 @@ def opened(extras, like, first, H):
     )
 
 
+# ---- recurrent dropout -----------------------------------------------------------------------------------------------
+
+
+@unless_plain(lambda x, h, first, rows, H, room: h)
+def seen(x, h, first, rows, H, room):
+    """What W_hh sees of the states ``h (rows, H)`` of the items from ``first`` on: they, or in the ``room`` masked."""
+    if not x.masked:
+        return h
+    _mask(h, shifted(x.mask, first * H), rows * H, room)
+    return room
+
+
+@part
+def _mask(h, mask, size, out):
+    for j in range(0, size, lanes(h)):
+        store(out, j, size - j, load(h, j, size - j) * load(mask, j, size - j))
+
+
+@unless_plain(lambda x, dseen, rows, H, add, dh: None)
+def masked_back(x, dseen, rows, H, add, dh):
+    """``dh (rows, H) (+)= mask ⊙ dseen``, where there is a mask."""
+    if x.masked:
+        _mask_back(dseen, x.mask, rows * H, add, dh)
+
+
+@part
+def _mask_back(dseen, mask, size, add, dh):
+    for j in range(0, size, lanes(dh)):
+        value = load(dseen, j, size - j) * load(mask, j, size - j)
+        store(dh, j, size - j, load(dh, j, size - j) + value if add else value)
+
+
+# ---- zoneout ---------------------------------------------------------------------------------------------------------
+
+
+@unless_plain(lambda x, new, h, at, place, left: new)
+def zoned_h(x, new, h, at, place, left):
+    """The new h at ``place`` of all rows, of which some units stay as they are at ``h``."""
+    if x.zoned:
+        return new + _kept(x.random, x.zoneout_h, place, left, x.kept_h, new) * (load(h, at, left) - new)
+    return new
+
+
+@unless_plain(lambda x, new, c, at, place, left: new)
+def zoned_c(x, new, c, at, place, left):
+    """The same for c."""
+    if x.zoned:
+        return new + _kept(x.random, x.zoneout_c, place, left, x.kept_c, new) * (load(c, at, left) - new)
+    return new
+
+
+@unless_plain(lambda x, dnew, place, left: filled(dnew, 0.0))
+def carried_h(x, dnew, place, left):
+    """What of ``dnew`` = ∂loss/∂(new h) goes to the old one past the cell."""
+    return _kept(x.random, x.zoneout_h, place, left, x.kept_h, dnew) * dnew if x.zoned else filled(dnew, 0.0)
+
+
+@unless_plain(lambda x, dnew, place, left: filled(dnew, 0.0))
+def carried_c(x, dnew, place, left):
+    """The same for c."""
+    return _kept(x.random, x.zoneout_c, place, left, x.kept_c, dnew) * dnew if x.zoned else filled(dnew, 0.0)
+
+
 @inlined
-def nothing(a, masks):
-    """None of it, as the compiler can see: what it then keeps in registers, it keeps from row to row.
-
-    ``a`` and ``masks`` are any addresses, of numbers and of bytes.
-    """
-    return Open(False, a, False, False, masks, masks, 0.0, 0.0, False, a, a, a, a, a, a, False, a, a, False, a)
-
-
-@inlined
-def kept(random, masks, at, left, share, like):
+def _kept(random, masks, at, left, share, like):
     """How much of an old state stays: its mask where zoneout is random, else the ``share``."""
     if random:
         return load_bytes(masks, at, left, like)
     return filled(like, share)
 
 
-@part
-def seen(h, step_h, mask, rows, size, out):
-    """``out (rows, size) = mask ⊙ h``."""
-    for r in range(rows):
-        for j in range(0, size, lanes(h)):
-            value = load(h, r * step_h + j, size - j) * load(mask, r * size + j, size - j)
-            store(out, r * size + j, size - j, value)
+# ---- layer normalisation ---------------------------------------------------------------------------------------------
 
 
-@part
-def masked_back(dh, step, mask, rows, size, dseen, add):
-    """``dh (+)= mask ⊙ dseen``: what ``seen`` does, backwards; both ``step`` apart."""
-    for r in range(rows):
-        for j in range(0, size, lanes(dh)):
-            value = load(dseen, r * step + j, size - j) * load(mask, r * size + j, size - j)
-            store(dh, r * step + j, size - j, load(dh, r * step + j, size - j) + value if add else value)
+@unless_plain(lambda x, product, at, row, gates, H, keep: None)
+def normalise(x, product, at, row, gates, H, keep):
+    """The recurrent product of one item, in its place; what the way back needs is kept as row ``row``."""
+    if x.normalised:
+        normalise_gates(product, at, x.gain, x.normed, x.factors, row, gates, H, keep)
+
+
+@unless_plain(lambda x, fresh, H: (0, number(fresh, 1.0)))
+def normalise_c(x, fresh, H):
+    """Behind the new c at ``fresh`` its normalised form x̂: where there is what is shown, and x̂'s factor."""
+    if not x.normalised_c:
+        return 0, number(fresh, 1.0)
+    mean, factor = moments(fresh, 0, H)
+    for j in range(0, H, lanes(fresh)):
+        store(fresh, H + j, H - j, (load(fresh, j, H - j) - mean) * factor)
+    return H, factor
+
+
+@unless_plain(lambda x, normed, j, left: normed)
+def rescaled(x, normed, j, left):
+    """What tanh sees of the c that ``normalise_c`` gave."""
+    return normed * load(x.gain_c, j, left) + load(x.bias_c, j, left) if x.normalised_c else normed
+
+
+@unless_plain(lambda x, fresh, factor, H, sums: None)
+def normalise_c_backward(x, fresh, factor, H, sums):
+    """From ∂loss/∂(what tanh saw), in the third row of ``fresh (3, H)``, to ∂loss/∂(new c) there; adds to ``sums``."""
+    if x.normalised_c:
+        normalise_backward(fresh, 2 * H, x.gain_c, 0, fresh, H, factor, H, sums, fresh, 2 * H)
+
+
+# ---- peepholes -------------------------------------------------------------------------------------------------------
+
+
+@unless_plain(lambda x, value, c, at, left: value)
+def peeped(x, value, c, at, left):
+    """``value + p ⊙ c`` with the peepholes at ``at``."""
+    return value + load(x.peephole, at, left) * c if x.peeping else value

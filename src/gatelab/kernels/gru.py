@@ -19,11 +19,10 @@ from gatelab.kernels import steps as time
 from gatelab.kernels import sums as after
 from gatelab.kernels.activations import sigmoid, tanh
 from gatelab.kernels.compiling import kernel, part
-from gatelab.kernels.extras import kept, masked_back, seen
+from gatelab.kernels.extras import carried_h, masked_back, normalise, seen, zoned_h
 from gatelab.kernels.frame import Frame, Gradients
-from gatelab.kernels.norm import normalise_gates
 from gatelab.kernels.product import product
-from gatelab.kernels.simd import lanes, load, shifted, store, there, zeros
+from gatelab.kernels.simd import lanes, load, shifted, store, there
 from gatelab.kernels.sums import Sums
 
 GATES = 3
@@ -55,13 +54,10 @@ def forward(like, way, layer, extras, weights, room, keep):
         for step in range(end - begin):
             t = end - 1 - step if s.backwards else begin + step
             rows, first, here = time.count(s, t), time.row(s, t), time.own_row(s, t, begin)
-            if x.masked:
-                seen(ph, H, x.mask, rows, H, pm)
-            product(pm if x.masked else ph, H, w.hh, H, pp, wide, rows, GATES * H, False)
+            product(seen(x, ph, 0, rows, H, pm), H, w.hh, H, pp, wide, rows, GATES * H, False)
             for r in range(rows):
                 row, at_p = first + r, r * wide
-                if x.normalised:
-                    normalise_gates(pp, at_p, x.gain, x.normed, x.factors, row, GATES, H, keep)
+                normalise(x, pp, at_p, row, GATES, H, keep)
                 row_forward(i.a, (here + r) * i.step_a, pb, pbn, ph, r * H, pp, at_p, po, pg, ps, x, row, H, keep)
         done += end - begin
 
@@ -76,9 +72,7 @@ def row_forward(a, at_a, bias, bias_n, h, at_h, p, at_p, out, gates, s_n, x, row
         s = load(p, at_p + 2 * H + j, left) + load(bias_n, j, left)
         n = tanh(load(a, k + 2 * H, left) + load(bias, 2 * H + j, left) + reset * s)
         old = load(h, at_h + j, left)
-        new = n + z * (old - n)
-        if x.zoned:
-            new = new + kept(x.random, x.zoneout_h, o, left, x.kept_h, new) * (old - new)
+        new = zoned_h(x, n + z * (old - n), h, at_h + j, o, left)
         store(h, at_h + j, left, new)
         store(out, o, left, new)
         if keep:
@@ -117,11 +111,9 @@ def backward(like, way, layer, gradients, extras, weights, own, room):
                 previous, row, at_d = time.row_before(s, t, r), first + r, (here + r) * u.step
                 old, at_old = (po, previous * H) if previous >= 0 else (p0, r * H)
                 _row_backward(pg, ps, old, at_old, pdo, pdh, r * H, u.d, at_d, x, row, H)
-                if x.normalised:
-                    after.normalise_states(u, here + r, x, row, GATES)
+                after.normalise_states(x, u, here + r, row, GATES)
             product(shifted(d, here * step_d), step_d, w.hh, 3 * H, pm if x.masked else pdh, H, rows, H, not x.masked)
-            if x.masked:
-                masked_back(pdh, H, x.mask, rows, H, pm, True)
+            masked_back(x, pm, rows, H, True, pdh)
         after.add_up(s, begin, end, u, x, po, p0)
         done += end - begin
 
@@ -131,10 +123,8 @@ def _row_backward(gates, s_n, old, at_old, dout, dh, at_dh, d, at_d, x, row, H):
     for j in range(0, H, lanes(gates)):
         left, g, o = H - j, row * 3 * H + j, row * H + j
         dnew = load(dh, at_dh + j, left) + load(dout, o, left)
-        carry = zeros(dh)
-        if x.zoned:
-            carry = kept(x.random, x.zoneout_h, o, left, x.kept_h, dnew) * dnew
-            dnew = dnew - carry
+        carry = carried_h(x, dnew, o, left)
+        dnew = dnew - carry
         reset, z = load(gates, g, left), load(gates, g + H, left)
         n, s = load(gates, g + 2 * H, left), load(s_n, o, left)
         dn = dnew * (1.0 - z) * (1.0 - n * n)

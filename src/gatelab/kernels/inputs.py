@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from gatelab.kernels import steps as time
 from gatelab.kernels.compiling import inlined, part
+from gatelab.kernels.extras import unless_plain
 from gatelab.kernels.frame import copy
 from gatelab.kernels.norm import normalise_gates
 from gatelab.kernels.product import grains, product
@@ -62,9 +63,14 @@ def project(s, begin, end, x, extras, gates, keep):
             here = shifted(x.gathered, (time.own_row(s, t, begin) + r) * x.step)
             copy(shifted(x.rows, (time.row(s, t) + r) * x.size), x.size, here)
     product(x.gathered, x.step, x.weight, x.size, x.a, x.step_a, grains(n), x.width, False)
+    _normalise(extras, s, begin, end, x, gates, keep)
+
+
+@unless_plain(lambda extras, s, begin, end, x, gates, keep: None)
+def _normalise(extras, s, begin, end, x, gates, keep):
     if extras.normalised:
-        gain, normed, factors, H = extras.gain_ih, extras.normed_ih, extras.factors_ih, x.width // gates
+        H = x.width // gates
         for t in range(begin, end):
             for r in range(time.count(s, t)):
                 at, row = (time.own_row(s, t, begin) + r) * x.step_a, time.row(s, t) + r
-                normalise_gates(x.a, at, gain, normed, factors, row, gates, H, keep)
+                normalise_gates(x.a, at, extras.gain_ih, extras.normed_ih, extras.factors_ih, row, gates, H, keep)

@@ -21,9 +21,20 @@ from gatelab.kernels import steps as time
 from gatelab.kernels import sums as after
 from gatelab.kernels.activations import sigmoid, tanh
 from gatelab.kernels.compiling import inlined, kernel, part
-from gatelab.kernels.extras import kept, masked_back, seen
+from gatelab.kernels.extras import (
+    carried_c,
+    carried_h,
+    masked_back,
+    normalise,
+    normalise_c,
+    normalise_c_backward,
+    peeped,
+    rescaled,
+    seen,
+    zoned_c,
+    zoned_h,
+)
 from gatelab.kernels.frame import Frame, Gradients
-from gatelab.kernels.norm import moments, normalise_backward, normalise_gates
 from gatelab.kernels.product import product
 from gatelab.kernels.simd import lanes, load, shifted, store, there, zeros
 from gatelab.kernels.sums import Sums
@@ -56,18 +67,12 @@ def forward(like, way, layer, extras, weights, room, coupled, keep):
         for step in range(end - begin):
             t = end - 1 - step if s.backwards else begin + step
             rows, first, here = time.count(s, t), time.row(s, t), time.own_row(s, t, begin)
-            if x.masked:
-                seen(ph, H, x.mask, rows, H, pm)
-            product(pm if x.masked else ph, H, w.hh, H, pp, wide, rows, gates * H, False)
+            product(seen(x, ph, 0, rows, H, pm), H, w.hh, H, pp, wide, rows, gates * H, False)
             for r in range(rows):
                 row, at_a, at_p = first + r, (here + r) * i.step_a, r * wide
-                if x.normalised:
-                    normalise_gates(pp, at_p, x.gain, x.normed, x.factors, row, gates, H, keep)
+                normalise(x, pp, at_p, row, gates, H, keep)
                 write(i.a, at_a, pb, pc, r * H, pp, at_p, pr, row * gates * H, fresh, x, H, coupled, keep)
-                shown = 0
-                if x.normalised_c:
-                    shown = H
-                    _normalise_c(fresh, H)
+                shown, _ = normalise_c(x, fresh, H)
                 o = (gates - 1) * H
                 show(
                     i.a,
@@ -100,16 +105,12 @@ def write(a, at_a, bias, c, at_c, p, at_p, record, at_r, fresh, x, H, coupled, k
         left, k = H - j, at_a + j
         old = load(c, at_c + j, left)
         zf = load(a, k + at_f, left) + load(bias, at_f + j, left) + load(p, at_p + at_f + j, left)
-        if x.peeping:
-            zf = zf + load(x.peephole, at_f + j, left) * old
-        f = sigmoid(zf)
+        f = sigmoid(peeped(x, zf, old, at_f + j, left))
         if coupled:
             i = 1.0 - f
         else:
             zi = load(a, k, left) + load(bias, j, left) + load(p, at_p + j, left)
-            if x.peeping:
-                zi = zi + load(x.peephole, j, left) * old
-            i = sigmoid(zi)
+            i = sigmoid(peeped(x, zi, old, j, left))
         at_g = at_f + H + j
         g = tanh(load(a, at_a + at_g, left) + load(bias, at_g, left) + load(p, at_p + at_g, left))
         store(fresh, j, left, f * old + i * g)
@@ -122,32 +123,16 @@ def write(a, at_a, bias, c, at_c, p, at_p, record, at_r, fresh, x, H, coupled, k
 
 
 @part
-def _normalise_c(fresh, H):
-    """Behind the new c its normalised form x̂; gives back the factor that made it."""
-    mean, factor = moments(fresh, 0, H)
-    for j in range(0, H, lanes(fresh)):
-        store(fresh, H + j, H - j, (load(fresh, j, H - j) - mean) * factor)
-    return factor
-
-
-@part
 def show(a, at_a, bias, h, c, at_h, p, at_p, out, record, cells, fresh, shown, x, row, gates, H, keep):
     """The gate that shows, the new h, and zoneout of both states."""
     for j in range(0, H, lanes(a)):
         left, n = H - j, row * H + j
         new_c = load(fresh, j, left)
         zo = load(a, at_a + j, left) + load(bias, j, left) + load(p, at_p + j, left)
-        if x.peeping:
-            zo = zo + load(x.peephole, (gates - 2) * H + j, left) * new_c
-        o = sigmoid(zo)
-        seen_c = load(fresh, shown + j, left)
-        if x.normalised_c:
-            seen_c = seen_c * load(x.gain_c, j, left) + load(x.bias_c, j, left)
-        new_h = o * tanh(seen_c)
-        if x.zoned:
-            old_h, old_c = load(h, at_h + j, left), load(c, at_h + j, left)
-            new_h = new_h + kept(x.random, x.zoneout_h, n, left, x.kept_h, o) * (old_h - new_h)
-            new_c = new_c + kept(x.random, x.zoneout_c, n, left, x.kept_c, o) * (old_c - new_c)
+        o = sigmoid(peeped(x, zo, new_c, (gates - 2) * H + j, left))
+        new_h = o * tanh(rescaled(x, load(fresh, shown + j, left), j, left))
+        new_h = zoned_h(x, new_h, h, at_h + j, n, left)
+        new_c = zoned_c(x, new_c, c, at_h + j, n, left)
         store(h, at_h + j, left, new_h)
         store(c, at_h + j, left, new_c)
         store(out, n, left, new_h)
@@ -186,19 +171,14 @@ def backward(like, way, layer, gradients, extras, weights, own, room, coupled):
                 previous, row, at_d = time.row_before(s, t, r), first + r, (here + r) * u.step
                 old, at_old = (pcs, previous * H) if previous >= 0 else (pc0, r * H)
                 _renew(ps, row * gates * H, old, at_old, fresh, H, coupled)
-                shown, factor = 0, 1.0
-                if x.normalised_c:
-                    shown, factor = H, _normalise_c(fresh, H)
+                shown, factor = normalise_c(x, fresh, H)
                 _show_backward(ps, row * gates * H, pdo, pdh, r * H, u.d, at_d, fresh, shown, pde, x, row * H, H, gates)
-                if x.normalised_c:
-                    normalise_backward(fresh, 2 * H, x.gain_c, 0, fresh, H, factor, H, pde, fresh, 2 * H)
+                normalise_c_backward(x, fresh, factor, H, pde)
                 _write_backward(ps, old, at_old, pdc, r * H, u.d, at_d, fresh, pde, x, row, H, coupled)
-                if x.normalised:
-                    after.normalise_states(u, here + r, x, row, gates)
+                after.normalise_states(x, u, here + r, row, gates)
             to, add = pm if x.masked else pdh, x.zoned and not x.masked  # only by zoneout goes anything past W_hh
             product(shifted(d, here * step_d), step_d, w.hh, gates * H, to, H, rows, H, add)
-            if x.masked:
-                masked_back(pdh, H, x.mask, rows, H, pm, x.zoned)
+            masked_back(x, pm, rows, H, x.zoned, pdh)
         after.add_up(s, begin, end, u, x, po, p0)
         done += end - begin
 
@@ -222,17 +202,14 @@ def _show_backward(record, at_row, dout, dh, at_dh, da, at_da, fresh, shown, dex
         left, k = H - j, at_row + at_o + j
         dnew = load(dh, at_dh + j, left) + load(dout, at_out + j, left)
         if x.zoned:
-            carry = kept(x.random, x.zoneout_h, at_out + j, left, x.kept_h, dnew) * dnew
+            carry = carried_h(x, dnew, at_out + j, left)
             dnew = dnew - carry
             store(dh, at_dh + j, left, carry)
         o, normed = load(record, k, left), load(fresh, shown + j, left)
-        seen_c = normed
-        if x.normalised_c:
-            seen_c = normed * load(x.gain_c, j, left) + load(x.bias_c, j, left)
-        tanh_c = tanh(seen_c)
+        tanh_c = tanh(rescaled(x, normed, j, left))
         dseen = dnew * o * (1.0 - tanh_c * tanh_c)
         if x.normalised_c:
-            store(dextras, H + j, left, load(dextras, H + j, left) + dseen)
+            _add(dextras, H + j, left, dseen)
         store(fresh, 2 * H + j, left, dseen)
         store(da, at_da + at_o + j, left, dnew * tanh_c * o * (1.0 - o))
 
@@ -244,14 +221,9 @@ def _write_backward(record, old, at_old, dc, at_dc, da, at_da, fresh, dextras, x
     for j in range(0, H, lanes(record)):
         left, k, d = H - j, row * gates * H + j, at_da + j
         dnew = load(dc, at_dc + j, left)
-        carry = zeros(dc)
-        if x.zoned:
-            carry = kept(x.random, x.zoneout_c, row * H + j, left, x.kept_c, dnew) * dnew
-            dnew = dnew - carry
-        dnew = dnew + load(fresh, 2 * H + j, left)
+        carry = carried_c(x, dnew, row * H + j, left)
         dzo = load(da, d + (gates - 1) * H, left)
-        if x.peeping:
-            dnew = dnew + dzo * load(x.peephole, (gates - 2) * H + j, left)
+        dnew = peeped(x, dnew - carry + load(fresh, 2 * H + j, left), dzo, (gates - 2) * H + j, left)
         f, g, c = load(record, k + at_f, left), load(record, k + at_f + H, left), load(old, at_old + j, left)
         if coupled:
             i = 1.0 - f
@@ -264,13 +236,13 @@ def _write_backward(record, old, at_old, dc, at_dc, da, at_da, fresh, dextras, x
             store(da, d, left, dzi)
         store(da, d + at_f, left, dzf)
         store(da, d + at_f + H, left, dnew * i * (1.0 - g * g))
-        dold = carry + dnew * f
+        dold = peeped(x, carry + dnew * f, dzf, at_f + j, left)
+        if not coupled:
+            dold = peeped(x, dold, dzi, j, left)
         if x.peeping:
-            dold = dold + dzf * load(x.peephole, at_f + j, left)
             _add(dextras, 2 * H + at_f + j, left, dzf * c)
             _add(dextras, gates * H + j, left, dzo * load(fresh, j, left))
             if not coupled:
-                dold = dold + dzi * load(x.peephole, j, left)
                 _add(dextras, 2 * H + j, left, dzi * c)
         store(dc, at_dc + j, left, dold)
 

@@ -15,9 +15,8 @@ from gatelab.kernels import steps as time
 from gatelab.kernels import sums as after
 from gatelab.kernels.activations import tanh
 from gatelab.kernels.compiling import inlined, kernel
-from gatelab.kernels.extras import kept, masked_back, seen
+from gatelab.kernels.extras import carried_h, masked_back, normalise, seen, zoned_h
 from gatelab.kernels.frame import Frame, Gradients
-from gatelab.kernels.norm import normalise_gates
 from gatelab.kernels.product import product
 from gatelab.kernels.simd import at_least, lanes, load, positive, shifted, store, there
 from gatelab.kernels.sums import Sums
@@ -41,8 +40,8 @@ def forward(like, way, layer, extras, weights, room, relu, keep):
     f, w, room = Frame(*layer), frame.opened(weights, like), before.Working(*room)
     H, wide, s = f.hidden, room.wide, time.opened(way)
     x = optional.opened(extras, like, s.first, H)
-    i, plain = before.opened(f, w.ih, room, like), optional.nothing(x.gain, x.zoneout_h)
-    ph, po, pc = frame.begun(f.h0, f.h, like, s.first, s.items, H), there(f.out, like), there(f.gates, like)
+    i, ph = before.opened(f, w.ih, room, like), frame.begun(f.h0, f.h, like, s.first, s.items, H)
+    po, pc = there(f.out, like), there(f.gates, like)
     pb, pp, pm = w.bias, there(room.products, like), there(room.masked, like)
     done = 0
     while done < s.T:
@@ -51,23 +50,12 @@ def forward(like, way, layer, extras, weights, room, relu, keep):
         for step in range(end - begin):
             t = end - 1 - step if s.backwards else begin + step
             rows, first, here = time.count(s, t), time.row(s, t), time.own_row(s, t, begin)
-            if x.masked:
-                seen(ph, H, x.mask, rows, H, pm)
-            product(pm if x.masked else ph, H, w.hh, H, pp, wide, rows, H, False)
-            if x.zoned or x.normalised:
-                _rows_forward(i, here, rows, pb, ph, pp, wide, po, pc, x, first, H, relu, keep)
-            else:
-                _rows_forward(i, here, rows, pb, ph, pp, wide, po, pc, plain, first, H, relu, keep)
+            product(seen(x, ph, 0, rows, H, pm), H, w.hh, H, pp, wide, rows, H, False)
+            for r in range(rows):
+                row, at_p = first + r, r * wide
+                normalise(x, pp, at_p, row, GATES, H, keep)
+                row_forward(i.a, (here + r) * i.step_a, pb, ph, r * H, pp, at_p, po, pc, x, row * H, H, relu, keep)
         done += end - begin
-
-
-@inlined
-def _rows_forward(i, here, rows, bias, h, p, wide, out, contents, x, first, H, relu, keep):
-    for r in range(rows):
-        at_a, at_p, row = (here + r) * i.step_a, r * wide, first + r
-        if x.normalised:
-            normalise_gates(p, at_p, x.gain, x.normed, x.factors, row, GATES, H, keep)
-        row_forward(i.a, at_a, bias, h, r * H, p, at_p, out, contents, x, row * H, H, relu, keep)
 
 
 @inlined
@@ -77,10 +65,9 @@ def row_forward(a, at_a, bias, h, at_h, p, at_p, out, contents, x, at_row, H, re
         left, o = H - j, at_row + j
         pre = load(a, at_a + j, left) + load(bias, j, left) + load(p, at_p + j, left)
         new = at_least(pre, 0.0) if relu else tanh(pre)
-        if x.zoned:
-            if keep:
-                store(contents, o, left, new)
-            new = new + kept(x.random, x.zoneout_h, o, left, x.kept_h, new) * (load(h, at_h + j, left) - new)
+        if x.zoned and keep:
+            store(contents, o, left, new)
+        new = zoned_h(x, new, h, at_h + j, o, left)
         store(h, at_h + j, left, new)
         store(out, o, left, new)
 
@@ -99,7 +86,6 @@ def backward(like, way, layer, gradients, extras, weights, own, room, relu):
     f, g, w, room = Frame(*layer), Gradients(*gradients), frame.opened(weights, like), after.Working(*room)
     H, s = f.hidden, time.opened(way)
     x, u = optional.opened(extras, like, s.first, H), after.opened(f, g, w, Sums(*own), room, like)
-    plain = optional.nothing(x.gain, x.zoneout_h)
     po, p0 = there(f.out, like), shifted(there(f.h0, like), s.first * H)
     pc = there(f.gates, like) if f.gates != 0 else po
     pdo, pdh, pm = there(g.out, like), frame.begun(g.h, g.h0, like, s.first, s.items, H), there(room.masked, like)
@@ -110,24 +96,14 @@ def backward(like, way, layer, gradients, extras, weights, own, room, relu):
         for step in range(end - begin):
             t = begin + step if s.backwards else end - 1 - step
             rows, first, here = time.count(s, t), time.row(s, t), time.own_row(s, t, begin)
-            if x.zoned or x.normalised:
-                _rows_backward(u, here, rows, pc, pdo, pdh, x, first, H, relu)
-            else:
-                _rows_backward(u, here, rows, pc, pdo, pdh, plain, first, H, relu)
+            for r in range(rows):
+                _row_backward(pc, pdo, pdh, r * H, u.d, (here + r) * u.step, x, (first + r) * H, H, relu)
+                after.normalise_states(x, u, here + r, first + r, GATES)
             to, add = pm if x.masked else pdh, x.zoned and not x.masked  # only by zoneout goes anything past W_hh
             product(shifted(d, here * step_d), step_d, w.hh, H, to, H, rows, H, add)
-            if x.masked:
-                masked_back(pdh, H, x.mask, rows, H, pm, x.zoned)
+            masked_back(x, pm, rows, H, x.zoned, pdh)
         after.add_up(s, begin, end, u, x, po, p0)
         done += end - begin
-
-
-@inlined
-def _rows_backward(u, here, rows, contents, dout, dh, x, first, H, relu):
-    for r in range(rows):
-        _row_backward(contents, dout, dh, r * H, u.d, (here + r) * u.step, x, (first + r) * H, H, relu)
-        if x.normalised:
-            after.normalise_states(u, here + r, x, first + r, GATES)
 
 
 @inlined
@@ -136,7 +112,7 @@ def _row_backward(contents, dout, dh, at_dh, d, at_d, x, at_row, H, relu):
         left, o = H - j, at_row + j
         dnew = load(dh, at_dh + j, left) + load(dout, o, left)
         if x.zoned:
-            carry = kept(x.random, x.zoneout_h, o, left, x.kept_h, dnew) * dnew
+            carry = carried_h(x, dnew, o, left)
             dnew = dnew - carry
             store(dh, at_dh + j, left, carry)
         new = load(contents, o, left)

@@ -14,7 +14,7 @@ import numpy as np
 
 from gatelab.kernels import frame, gru, lstm, rnn, sums
 from gatelab.kernels.compiling import announced
-from gatelab.kernels.extras import Extras
+from gatelab.kernels.extras import NONE, Extras
 from gatelab.kernels.frame import Frame, Gradients, Weights, bare
 from gatelab.kernels.inputs import Working
 from gatelab.kernels.product import CHUNK
@@ -59,6 +59,15 @@ class Pass(NamedTuple):
         return even, min(way.rows, max(even, way.items))
 
     @property
+    def besides(self) -> Extras | tuple[()]:
+        """The extras as kernels take them, of a plain cell none."""
+        return () if self.extras == NONE else self.extras
+
+    def called(self, direction: str) -> str:
+        """What is said when a kernel is compiled; with extras it is another one."""
+        return direction if self.extras == NONE else f"{direction}, with extras"
+
+    @property
     def shared(self) -> int:
         """Rows of the weights' products whose two sides have one gradient, and biases that add up: of a GRU not n's."""
         return 2 * self.frame.hidden if self.cell == "gru" else self.frame.width
@@ -69,7 +78,7 @@ class Pass(NamedTuple):
 
 def forward(p: Pass, keep: bool, threads: int) -> None:
     """Fills what a frame says is written, its records where ``keep``."""
-    announced(p.cell, "forward", p.like.dtype, partial(_forward, p, keep, threads))
+    announced(p.cell, p.called("forward"), p.like.dtype, partial(_forward, p, keep, threads))
 
 
 def _forward(p: Pass, keep: bool, threads: int) -> None:
@@ -95,7 +104,7 @@ def _forward_share(p: Pass, way: Way, weights: Weights, keep: bool) -> None:
             room.take(2 * f.hidden * itemsize),
             most,
         )
-        given = bare(way, f, p.extras, weights, working)
+        given = bare(way, f, p.besides, weights, working)
         if p.cell == "gru":
             gru.forward(p.like, *given, keep)
         elif p.cell in ("rnn", "rnn_relu"):
@@ -109,7 +118,7 @@ def _forward_share(p: Pass, way: Way, weights: Weights, keep: bool) -> None:
 
 def backward(p: Pass, gradients: Gradients, threads: int) -> None:
     """Fills what gradients say is written."""
-    announced(p.cell, "backward", p.like.dtype, partial(_backward, p, gradients, threads))
+    announced(p.cell, p.called("backward"), p.like.dtype, partial(_backward, p, gradients, threads))
 
 
 def _backward(p: Pass, g: Gradients, threads: int) -> None:
@@ -163,7 +172,7 @@ def _backward_share(p: Pass, way: Way, g: Gradients, weights: Weights, own: Sums
             room.take(3 * f.hidden * itemsize),
             most,
         )
-        given = bare(way, f, g, p.extras, weights, own, working)
+        given = bare(way, f, g, p.besides, weights, own, working)
         if p.cell == "gru":
             gru.backward(p.like, *given)
         elif p.cell in ("rnn", "rnn_relu"):

@@ -16,7 +16,7 @@ import numpy as np
 
 from gatelab.kernels import gru, lstm, rnn
 from gatelab.kernels.compiling import announced, kernel
-from gatelab.kernels.extras import nothing
+from gatelab.kernels.extras import opened
 from gatelab.kernels.product import packed, product
 from gatelab.kernels.room import fresh, whole
 from gatelab.kernels.simd import pointer, shifted
@@ -38,7 +38,6 @@ class Buffers(NamedTuple):
     a: Array  # (B, blocks · width)
     products: Array  # (B, blocks · width)
     room: Array  # (2, H)
-    bytes: Array  # (0,) uint8, where zoneout would have its masks
 
 
 class Stepper:
@@ -59,8 +58,8 @@ class Stepper:
         filled[...] = 0
         filled[:rows] = bias
         h, c, a, products, room = (fresh(shape, dtype) for shape in ((B, H), (B, H), (B, wide), (B, wide), (2, H)))
-        weights, nothing = (packed(weight_ih.T), packed(weight_hh.T)), np.empty(0, np.uint8)
-        self.buffers = Buffers(*weights, filled, bias_n.copy(), h, c, a, products, room, nothing)
+        weights = packed(weight_ih.T), packed(weight_hh.T)
+        self.buffers = Buffers(*weights, filled, bias_n.copy(), h, c, a, products, room)
         self.code = CODES[cell]
         x = np.zeros((B, weight_ih.shape[1]), dtype)
         announced(cell, "one step", dtype, lambda: step(self.code, x, self.buffers))
@@ -84,7 +83,7 @@ def step(code, x, buffers):
     bias = pointer(buffers.bias)
     product(pointer(x), I, pointer(buffers.weight_ih), I, a, wide, B, wide, False)
     product(h, H, pointer(buffers.weight_hh), H, products, wide, B, wide, False)
-    plain = nothing(a, pointer(buffers.bytes))
+    plain = opened((), h, 0, H)
     for r in range(B):
         row, at = shifted(a, r * wide), r * H
         if code < 2:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from gatelab.kernels import steps as time
 from gatelab.kernels.compiling import inlined, kernel, part
-from gatelab.kernels.extras import seen
+from gatelab.kernels.extras import seen, unless_plain
 from gatelab.kernels.frame import Frame, Gradients, clear, copy
 from gatelab.kernels.norm import normalise_gate_backward
 from gatelab.kernels.product import Right, add_outer, grains, pack_row, product
@@ -151,7 +151,7 @@ def add_up(s, begin, end, x, extras, out, initial):
     states, none = Right(x.before, H, x.dweight_hh, H), _nothing(x)
     if extras.normalised:
         add_outer(x.dproduct, x.step_p, x.width, n, states, none, x.room)
-        _normalise_backward(s, begin, end, x, extras, shared)
+        _normalise_backward(extras, s, begin, end, x, shared)
         states = none
     _pack_inputs(s, begin, end, x, n, shared)
     inputs = none if x.narrow else Right(x.panels, x.size, x.dweight_ih, x.size)
@@ -173,11 +173,11 @@ def add_up(s, begin, end, x, extras, out, initial):
                 copy(here, x.size, shifted(x.drows, (time.row(s, t) + r) * x.size))
 
 
-@part
-def normalise_states(x, here, extras, row, gates):
+@unless_plain(lambda extras, x, here, row, gates: None)
+def normalise_states(extras, x, here, row, gates):
     """From ∂loss/∂(recurrent side of the pre-activations) to ∂loss/∂(h W_hh), of the row ``here`` of the piece."""
     H = x.hidden
-    for gate in range(gates):
+    for gate in range(gates if extras.normalised else 0):
         at, to = here * x.step + gate * H, here * x.step_p + gate * H
         normalise_gate_backward(
             x.d, at, extras.gain, extras.normed, extras.factors, row, gate, gates, H, x.dgain, x.dproduct, to
@@ -203,15 +203,11 @@ def _pack_states(s, begin, end, x, extras, out, initial, n):
         for r in range(time.count(s, t)):
             before, here = time.row_before(s, t, r), time.own_row(s, t, begin) + r
             state, at = (out, before * H) if before >= 0 else (initial, r * H)
-            if extras.masked:
-                seen(shifted(state, at), H, shifted(extras.mask, r * H), 1, H, x.seen)
-                pack_row(x.seen, H, x.before, here, n)
-            else:
-                pack_row(shifted(state, at), H, x.before, here, n)
+            pack_row(seen(extras, shifted(state, at), r, 1, H, x.seen), H, x.before, here, n)
 
 
-@part
-def _normalise_backward(s, begin, end, x, extras, shared):
+@unless_plain(lambda extras, s, begin, end, x, shared: None)
+def _normalise_backward(extras, s, begin, end, x, shared):
     """From ∂loss/∂(input's side of the pre-activations) to ∂loss/∂(input product), in the place of d."""
     H, gates = x.hidden, x.width // x.hidden
     for t in range(begin, end):
