@@ -9,9 +9,11 @@ T steps, B items.
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -80,7 +82,8 @@ def together(work: Sequence[Callable[[], Any]], threads: int) -> None:
     if len(work) == 1:
         work[0]()
         return
-    waiting = [_pool(os.getpid(), threads - 1).submit(call) for call in work[1:]]
+    pool, cores = _pool(os.getpid(), threads - 1), _other_cores()
+    waiting = [pool.submit(_on, cores, call) for call in work[1:]]
     try:
         work[0]()
         for call, one in zip(reversed(work[1:]), reversed(waiting), strict=True):
@@ -90,6 +93,25 @@ def together(work: Sequence[Callable[[], Any]], threads: int) -> None:
         for one in waiting:
             if not one.cancelled():
                 one.result()
+
+
+def _other_cores() -> set[int]:
+    """The cores that this thread may run on, but for the one it is on; none where the system does not say.
+
+    A thread that is woken begins on the core of the one that wakes it unless another is idle. Beside a busy neighbour
+    two threads of ours would share a core for some milliseconds, and the neighbour have the other to itself.
+    """
+    return os.sched_getaffinity(0) - {_core()} if _core else set()
+
+
+def _on(cores: set[int], call: Callable[[], Any]) -> None:
+    if cores:
+        with suppress(OSError):  # a system that forbids it, or has just lost the core
+            os.sched_setaffinity(0, cores)  # of this thread alone, which is of our own pool
+    call()
+
+
+_core = getattr(ctypes.CDLL(None), "sched_getcpu", None) if hasattr(os, "sched_setaffinity") else None
 
 
 @cache
