@@ -12,6 +12,10 @@ from numba.core import cgutils
 
 from gatelab.kernels.simd import BYTES, PANEL, call, emits, mask_of, place, splat, suffix_of, vector
 
+AHEAD = 32
+"""How many rows of packed weights ahead the next ones are asked for: the machine does so by itself up to the end of a
+page of memory, which 32 rows fill. Weights beyond the second cache come in time, others lose nothing (docs/log.md)."""
+
 
 def multiply(rows: int, transposed: bool = False):
     """``multiply(rows)(a, at_a, step_a, b, at_b, K, c, at_c, step_c, left, add)``: ``c (+)= a @ b`` for one block.
@@ -50,6 +54,8 @@ def multiply(rows: int, transposed: bool = False):
                     columns = [builder.load(vector_at(b, builder.add(at, constant(v * lanes)))) for v in range(PANEL)]
                     for column in columns:
                         column.align = BYTES // lanes
+                    if rows >= 4:  # fewer wait for memory anyway
+                        prefetch(builder, builder.gep(b, [builder.add(at, constant(AHEAD * PANEL * lanes))]))
                     for r in range(rows):
                         factor = splat(builder, builder.load(element(here, r)), lanes)
                         for v in range(PANEL):
@@ -83,6 +89,13 @@ def multiply(rows: int, transposed: bool = False):
         return types.void(a, size, size, b, size, size, c, size, size, size, types.boolean), generate
 
     return block
+
+
+def prefetch(builder: ir.IRBuilder, where) -> None:
+    """Asks for the memory at an address, which need not exist, to be brought into the first cache."""
+    read, soon, data = (ir.IntType(32)(flag) for flag in (0, 3, 1))
+    address = builder.bitcast(where, ir.IntType(8).as_pointer())
+    call(builder, "llvm.prefetch.p0", ir.VoidType(), address, read, soon, data)
 
 
 @emits
