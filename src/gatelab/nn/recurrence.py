@@ -141,13 +141,15 @@ def fitting(x: Arguments) -> Arguments:
     if (x.bias_ih is None) != (x.bias_hh is None):
         raise ShapeError("a layer has both biases or none", expected="bias_ih and bias_hh", got="one of them")
     if x.offsets is not None:
-        _check_steps(x.offsets.diff(), len(x.rows), len(x.h))
+        _check_steps(x.offsets.numpy(), len(x.rows), len(x.h))
     return x._replace(**moved) if moved else x
 
 
-def _check_steps(sizes: Tensor, N: int, B: int) -> None:
-    """Raises ``ShapeError`` unless steps of ``sizes (T,)`` rows, none larger than the one before, are N rows in all."""
-    if int(sizes.sum()) != N or int(sizes[0]) != B or bool((sizes.diff() > 0).any()) or int(sizes[-1]) < 0:
+def _check_steps(offsets: np.ndarray, N: int, B: int) -> None:
+    """Raises ``ShapeError`` unless steps that begin at ``offsets (T + 1,)`` fit N rows of B items, longest first."""
+    sizes = offsets[1:] - offsets[:-1]  # (T,)
+    ends = (offsets[0], sizes[0], offsets[-1]) == (0, B, N)
+    if not ends or sizes[-1] < 0 or (sizes[1:] > sizes[:-1]).any() or offsets.dtype != np.int64:
         expected = f"{B} rows at first, never more than the step before, {N} together"
         raise ShapeError("the batch sizes of a packed sequence do not fit", expected=expected, got=sizes.tolist())
 
