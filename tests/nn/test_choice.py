@@ -65,24 +65,36 @@ def test_what_counts_as_training():
 
 
 @pytest.mark.parametrize(
-    ("H", "B", "T", "training", "torchs"),
+    ("I", "H", "B", "T", "training", "torchs"),
     [
-        (64, 4, 12, True, True),  # short
-        (64, 4, 16, True, False),
-        (64, 128, 20, True, False),
-        (256, 1, 1, True, False),  # wide
-        (64, 16, 1000, False, True),  # oneDNN's own
-        (64, 1, 30, False, True),
-        (64, 1, 40, False, False),  # few items
-        (256, 4, 20, False, False),
-        (50, 128, 20, False, False),  # units that do not fill its vectors
-        (50, 1, 20, False, True),
+        (64, 64, 4, 12, True, True),  # short
+        (64, 64, 4, 16, True, False),
+        (64, 64, 128, 20, True, False),
+        (256, 256, 1, 1, True, False),  # wide
+        (64, 64, 16, 1000, False, True),  # oneDNN's own
+        (64, 64, 1, 30, False, True),
+        (64, 64, 1, 40, False, False),  # few items
+        (256, 256, 4, 20, False, False),
+        (256, 256, 8, 40, False, True),
+        (512, 512, 8, 20, False, False),  # many units
+        (512, 512, 20, 40, False, True),
+        (650, 650, 20, 35, False, False),
+        (200, 650, 20, 35, False, True),  # few features
+        (1024, 1024, 32, 16, False, False),
+        (1024, 1024, 32, 15, False, True),
+        (1024, 1024, 33, 40, False, True),
+        (50, 50, 128, 20, False, False),  # units that do not fill its vectors
+        (50, 50, 1, 20, False, True),
+        (32, 32, 128, 20, False, False),  # few units
+        (32, 32, 32, 20, False, True),
+        (1, 64, 16, 1000, False, False),
+        (33, 64, 16, 1000, False, True),
     ],
 )
-def test_a_dense_lstm(H, B, T, training, torchs):
-    layer = LSTM(5, H)
-    assert prefers_torch(layer, T, B, 5, training=training) == torchs
-    assert not prefers_torch(layer.double(), T, B, 5, training=training, dtype=torch.float64)
+def test_a_dense_lstm(I, H, B, T, training, torchs):  # noqa: E741
+    layer = LSTM(I, H)
+    assert prefers_torch(layer, T, B, I, training=training) == torchs
+    assert not prefers_torch(layer.double(), T, B, I, training=training, dtype=torch.float64)
 
 
 @pytest.mark.parametrize("kind", [RNN, GRU, LSTM])

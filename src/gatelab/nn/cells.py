@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from gatelab.core.errors import InputError
-from gatelab.nn import open_loop
+from gatelab.nn import modes, open_loop
 from gatelab.nn.hooks import Weights
 from gatelab.nn.shapes import ShapeError
 
@@ -53,7 +53,7 @@ class RecurrentCell(nn.RNNCellBase):
             ShapeError: a shape that does not fit, with the shape that would.
         """
         check_step(self, input, hx)
-        return super().forward(input, hx) if self.plain and not open_loop.transformed() else self.step(input, hx)
+        return super().forward(input, hx) if self.plain and not modes.transformed() else self.step(input, hx)
 
     def step(self, input: Tensor, hx: Any = None, observe: Observer | None = None) -> Any:
         """``forward`` in the open: ``observe`` is handed the state after the step, and all it was computed from."""

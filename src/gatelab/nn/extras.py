@@ -23,6 +23,7 @@ from torch.nn.functional import dropout, layer_norm
 
 from gatelab.core.errors import InputError
 from gatelab.nn.hooks import Extra, Moment, Noise, Weights, unusable
+from gatelab.nn.masks import drawn
 from gatelab.nn.packing import State, items_of
 from gatelab.nn.statistics import StepStatistics
 
@@ -204,25 +205,12 @@ class _Zoneout(Extra):
         fields: dict[str, Any] = dict(zip(("zoneout_h", "zoneout_c"), rates, strict=False))
         if layer.training:
             for (field, p), s in zip(fields.items(), state, strict=True):
-                fields[field] = _drawn(p, len(rows), s.shape[1], s.device)
+                fields[field] = drawn(p, len(rows), s.shape[1], s.device)
         return fields
 
     def carried(self, moment: Moment, new: State, old: State) -> State:
         kept = (moment.noise.zoneout_h, moment.noise.zoneout_c)
         return tuple(_mixed(k, moment.rows, n, o) for k, n, o in zip(kept, new, old, strict=False))
-
-
-def _drawn(p: float, rows: int, columns: int, device: torch.device) -> Tensor:
-    """True with probability ``p``, to the nearest 2⁻¹⁵ and not to 0: bool ``(rows, columns)``.
-
-    Four from each word of 63 random bits: a number of its own for each took up to a third of the time of a training
-    step. The functional form of ``random_`` is one that torch's compiler and transforms can read.
-    """
-    if p == 0:
-        return torch.zeros(rows, columns, dtype=torch.bool, device=device)
-    words = torch.empty(rows, -(-columns // 4), dtype=torch.int64, device=device)
-    words = torch.ops.aten.random(words) * 2  # 63 bits, moved up: the lowest is 0
-    return words.view(torch.int16)[:, :columns] >= 2**15 - 2 * max(1, round(p * 2**15))
 
 
 def _mixed(kept: Tensor | float, rows: slice, new: Tensor, old: Tensor) -> Tensor:

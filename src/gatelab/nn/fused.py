@@ -11,17 +11,15 @@ T time, B batch, I input, H hidden, G gates, N rows of all steps together.
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 from torch.nn.utils.rnn import PackedSequence
 
-from gatelab.nn import open_loop
+from gatelab.nn import modes, open_loop
 from gatelab.nn.hooks import Noise, Weights
 from gatelab.nn.operator import recurrence
 from gatelab.nn.packing import State, batch_of, steps_of
@@ -33,15 +31,18 @@ if TYPE_CHECKING:
 
 CELLS = ("rnn", "rnn_relu", "lstm", "lstm_coupled", "gru")
 """The cells that have kernels."""
-_HAS_NUMBA = importlib.util.find_spec("numba") is not None
 _said: list[str] = []
 _DTYPES = (torch.float32, torch.float64)
 # Up to how many steps torch's loop is faster: forward, and in training. A call of the kernels costs some 80 µs more.
 _FEW_STEPS = {"rnn": (8, 4), "rnn_relu": (8, 4), "gru": (3, 2)}
 _LONG, _MUCH = (40, 16), 1500  # steps (likewise), and rows, from either of which a call pays for an LSTM
 _WIDE = 192  # units from which the kernels train an LSTM faster whatever its length
-_FEW, _SOME = 4, 16  # items up to which they run an LSTM faster, if long; steps that are enough where it is wide
-_FILLED, _PADDED = 16, 64  # units that fill oneDNN's vectors, and units from which others do not matter much
+_SOME = 16  # steps that are enough where it is wide
+# Forward, they run one faster with up to so many items, with more where many units read no fewer than half as many
+# features; and whatever the items where units are few: any up to _SMALL, up to twice as many where features are half as
+# many, or units do not fill oneDNN's vectors.
+_ITEMS, _MORE_ITEMS = 4, ((1024, 32), (640, 20), (512, 8))
+_SMALL, _FILLED = 32, 16
 # Extras that have no part in a single step in evaluation, and all that the kernels compute.
 _OUTSIDE = {"input_dropout", "recurrent_dropout", "weight_drop", "learn_initial_state"}
 _KNOWN = _OUTSIDE | {"layer_norm", "zoneout", "peephole"}
@@ -59,33 +60,36 @@ def prefers_torch(layer: Recurrent, input: Tensor | PackedSequence) -> bool:
     """Whether torch's own code is the better way for a plain layer, whether or not it has a kernel.
 
     It is for a few steps, since a call of the kernels costs more than one of torch's, and packs the weights. On a CPU,
-    torch hands a dense LSTM in float32 to oneDNN, which runs it faster than the kernels but where few items meet the
-    weights or units do not fill its vectors, and trains it faster where it is small. The bounds are measured
-    (``docs/log.md``).
+    torch hands a dense LSTM in float32 to oneDNN, which runs it faster than the kernels where many items meet the
+    weights of many units, and trains it faster where it is small and short. The bounds are measured (``docs/log.md``).
     """
     if isinstance(input, PackedSequence):
         return False
     T, few = steps_of(layer, input), _FEW_STEPS.get(layer.cell)
     if few is not None and few[False] < T:
         return False
-    if torch.compiler.is_compiling() or open_loop.transformed():
+    if torch.compiler.is_compiling() or modes.transformed():
         return False
     if "parametrizations" in layer._modules:  # torch's code keeps what they compute, and copies can no longer be made
         return False
     training = torch.is_grad_enabled() and (input.requires_grad or layer.weight_hh_l0.requires_grad)
     if few is not None:
         return few[training] >= T
-    B = batch_of(layer, input)
-    return layer.cell == "lstm" and input.dtype == torch.float32 and _prefers_onednn(layer.hidden_size, B, T, training)
+    if layer.cell != "lstm" or input.dtype != torch.float32:
+        return False
+    return _prefers_onednn(layer.input_size, layer.hidden_size, batch_of(layer, input), T, training)
 
 
-def _prefers_onednn(H: int, B: int, T: int, training: bool) -> bool:
+def _prefers_onednn(I: int, H: int, B: int, T: int, training: bool) -> bool:  # noqa: E741
     short = _LONG[training] > T and T * B < _MUCH
     if training:
         return short and H < _WIDE
-    if B > _FEW and (H % _FILLED == 0 or H > _PADDED):
-        return True
-    return short and (H < _WIDE or T < _SOME)
+    more = (items for units, items in _MORE_ITEMS if units <= H and H <= 2 * I)
+    few = next(more, _ITEMS) >= B
+    if short:
+        return not few or H < _WIDE or T < _SOME
+    small = H <= _SMALL or (H <= 2 * _SMALL and (2 * I <= H or H % _FILLED != 0))
+    return not few and not small
 
 
 def _has_kernel(layer: Recurrent) -> bool:
@@ -96,18 +100,14 @@ def _has_kernel(layer: Recurrent) -> bool:
 def _readable(x: Tensor) -> bool:
     if not x.is_cpu or x.dtype not in _DTYPES or not x.numel():
         return False
-    if torch.compiler.is_compiling():
-        return True
-    if type(x) not in (Tensor, Parameter):  # not memory: a tensor that only tells shapes, or lies on many machines
-        return False
-    return not (torch.is_autocast_enabled("cpu") or open_loop.transformed())
+    return torch.compiler.is_compiling() or (modes.in_memory(x) and not torch.is_autocast_enabled("cpu"))
 
 
 def _numba() -> bool:
-    if not _HAS_NUMBA and not _said and not torch.compiler.is_compiling():
+    if not modes.HAS_NUMBA and not _said and not torch.compiler.is_compiling():
         _said.append("gatelab: without Numba the recurrent layers run several times slower; pip install numba")
         print(_said[0], file=sys.stderr)  # noqa: T201
-    return _HAS_NUMBA
+    return modes.HAS_NUMBA
 
 
 # ---- single steps ----------------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ from torch.nn.utils.rnn import PackedSequence
 from gatelab.cells.sequence import layer_names
 from gatelab.core.errors import InputError, nearest
 from gatelab.core.registry import Registry
-from gatelab.nn import fused, open_loop, packing
+from gatelab.nn import fused, modes, open_loop, packing
 from gatelab.nn.extras import EXTRAS, Options, refuse_others
 from gatelab.nn.hooks import Extra, Weights
 from gatelab.nn.initialisation import initialise_from_torchs_stream
@@ -181,7 +181,7 @@ class Recurrent(nn.RNNBase):
         if plain and fused.prefers_torch(self, input):
             return self._torch.forward(self, input, hx)
         scan = self._scan_for(input.data if isinstance(input, PackedSequence) else input)
-        if plain and scan is open_loop.scan and not open_loop.transformed():
+        if plain and scan is open_loop.scan and not modes.transformed():
             return self._torch.forward(self, input, hx)
         return open_loop.run(self, input, hx, scan=scan)
 

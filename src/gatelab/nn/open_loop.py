@@ -272,8 +272,3 @@ def weights_of(layer: Recurrent, name: str) -> Weights:
         value: Any = own.get(f"{key}_{name}")
         fields[key] = getattr(layer, f"{key}_{name}") if value is None else value
     return Weights(**fields)
-
-
-def transformed() -> bool:
-    """Whether ``torch.func`` is at work, which sees into the open loop and not into torch's own layers and cells."""
-    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
