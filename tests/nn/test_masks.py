@@ -22,7 +22,7 @@ KEYS, RATES = st.integers(0, 2**32 - 1), st.sampled_from([1e-12, 0.05, 0.5, 0.99
 
 
 def philox(counter, key):
-    """The generator in Python's whole numbers: four words and two to four."""
+    """The generator in Python's whole numbers, of a counter of four words and a key of two."""
     (a, b, c, d), (k, m) = counter, key
     for _ in range(10):
         x, y = a * 0xD2511F53, c * 0xCD9E8D57
@@ -33,7 +33,7 @@ def philox(counter, key):
 
 @pytest.mark.parametrize("known", KNOWN)
 def test_what_is_written_out_here_is_the_published_generator(known):
-    counter, key, numbers = ([int(word, 16) for word in words.split()] for words in known)
+    counter, key, numbers = ([int(word, 16) for word in part.split()] for part in known)
     assert list(philox(counter, key)) == numbers
 
 

@@ -10,13 +10,10 @@ import numpy as np
 
 from gatelab.kernels.compiling import inlined, kernel
 
-ROUNDS = 10
-MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
-STEPS = 0x9E3779B9, 0xBB67AE85  # by which the key moves on from round to round
-
+_ROUNDS = 10
+_FIRST, _SECOND = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)  # what two of the words are multiplied by
+_ON, _OTHER_ON = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)  # by which the key moves on from round to round
 _LOW, _HALF = np.uint64(2**32 - 1), np.uint64(32)
-_FIRST, _SECOND = (np.uint64(m) for m in MULTIPLIERS)
-_ON, _OTHER_ON = (np.uint64(s) for s in STEPS)
 
 
 @kernel
@@ -37,7 +34,7 @@ def below(first_key, second_key, bound, out):
 @inlined
 def _words(i, k, l):  # noqa: E741
     a, b, c, d = i & _LOW, i >> _HALF, np.uint64(0), np.uint64(0)
-    for _ in range(ROUNDS):
+    for _ in range(_ROUNDS):
         x, y = a * _FIRST, c * _SECOND
         a, b, c, d = (y >> _HALF) ^ b ^ k, y & _LOW, (x >> _HALF) ^ d ^ l, x & _LOW
         k, l = (k + _ON) & _LOW, (l + _OTHER_ON) & _LOW  # noqa: E741

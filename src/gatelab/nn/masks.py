@@ -14,13 +14,14 @@ from gatelab.nn import modes
 
 _WORDS = 2**32  # as many different numbers
 _LOW = _WORDS - 1
+# As in the kernel, which cannot be imported without Numba.
+_ROUNDS = 10
+_FIRST, _SECOND = 0xD2511F53, 0xCD9E8D57
+_ON, _OTHER_ON = 0x9E3779B9, 0xBB67AE85
 
 
 def drawn(p: float, rows: int, columns: int, device: torch.device) -> Tensor:
-    """True with probability ``p``, to the nearest 2⁻³² and not to 0: bool ``(rows, columns)``.
-
-    The numbers repeat after 2³⁴ units.
-    """
+    """True with probability ``p``, to the nearest 2⁻³² and not to 0: bool ``(rows, columns)``."""
     size = rows * columns
     if p == 0:
         return torch.zeros(rows, columns, dtype=torch.bool, device=device)
@@ -38,19 +39,19 @@ def drawn(p: float, rows: int, columns: int, device: torch.device) -> Tensor:
 def words(counters: Tensor, key: Tensor) -> Tensor:
     """The four numbers below 2³² of each of ``counters (C,)`` by ``key (2,)``, int64 ``(4, C)``.
 
-    The slow twin of ``gatelab.kernels.philox``, which names the source: for GPUs, and for what torch compiles and
-    transforms.
+    The slow twin of ``gatelab.kernels.philox``, which names the source: for GPUs, for what torch compiles and
+    transforms, and where there is no Numba.
     """
     a, b, (k, l) = counters & _LOW, counters >> 32, key.unbind()  # noqa: E741
     c = d = torch.zeros_like(counters)
-    for _ in range(10):
-        (high, low), (other_high, other_low) = _product(a, 0xD2511F53), _product(c, 0xCD9E8D57)
+    for _ in range(_ROUNDS):
+        (high, low), (other_high, other_low) = _product(a, _FIRST), _product(c, _SECOND)
         a, b, c, d = other_high ^ b ^ k, other_low, high ^ d ^ l, low
-        k, l = (k + 0x9E3779B9) & _LOW, (l + 0xBB67AE85) & _LOW  # noqa: E741
+        k, l = (k + _ON) & _LOW, (l + _OTHER_ON) & _LOW  # noqa: E741
     return torch.stack((a, b, c, d))
 
 
 def _product(x: Tensor, multiplier: int) -> tuple[Tensor, Tensor]:
     """The upper and the lower 32 bits of x · multiplier, in two halves: int64 would overflow."""
     upper, lower = x * (multiplier >> 16), x * (multiplier & 0xFFFF)
-    return (upper + (lower >> 16)) >> 16, ((upper << 16) + lower) & _LOW
+    return (upper + (lower >> 16)) >> 16, (((upper & 0xFFFF) << 16) + lower) & _LOW
