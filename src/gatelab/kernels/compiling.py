@@ -1,4 +1,4 @@
-"""Compilation: kept on disk, and said when it happens, for it takes seconds.
+"""Compilation, kept on disk.
 
 Numba's own cache notices a change in the file of a compiled function, and none in the files of what it calls. Here all
 files of this package count: their digest names the folder. Where no folder can be written, nothing is kept.
@@ -10,7 +10,6 @@ called in many places is therefore compiled ``apart`` and called by its address.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -22,11 +21,10 @@ from typing import Any
 
 import llvmlite.binding
 import numba
-import numpy as np
 import platformdirs
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils, event
+from numba.core import cgutils
 from numba.core.ccallback import CFunc
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
@@ -135,7 +133,7 @@ def apart(*kinds: Callable[[types.Float], types.Type]) -> Callable[[Callable[...
             key = function
 
             def generic(self, args, kws):
-                _provide(args[0].dtype)
+                provide(args[0].dtype)
                 return types.void(*(kind(args[0].dtype) for kind in kinds))
 
         infer_global(function, types.Function(Typing))
@@ -164,7 +162,7 @@ def _symbol(function: Callable[..., None], dtype: types.Float) -> str:
     return f"gatelab_{function.__name__}_{dtype}"
 
 
-def _provide(dtype: types.Float) -> None:
+def provide(dtype: types.Float) -> None:
     """Makes all that is apart, and its addresses known: before a kernel is compiled, or read from the disk."""
     with global_compiler_lock:
         for function, kinds in _apart.items():
@@ -177,11 +175,19 @@ def _provide(dtype: types.Float) -> None:
                 _provided[name] = made
 
 
+def pretend(dtype: types.Float) -> None:
+    """In the place of ``provide``, for a process that compiles kernels, and calls nothing that is apart."""
+    for name in (_symbol(function, dtype) for function in _apart):
+        if name not in _provided:
+            llvmlite.binding.add_symbol(name, 1)  # 0 would be no symbol
+            _provided[name] = None
+
+
 def _keep(compiled: Any) -> None:
     """Lets compiled code be kept on disk."""
     before = _config.CACHE_DIR
     try:
-        _config.CACHE_DIR = str(_folder())  # read now, and never again for this function
+        _config.CACHE_DIR = str(folder())  # read now, and never again for this function
         compiled.enable_caching()
     except (OSError, RuntimeError):  # Numba's word for a place that cannot be written
         pass
@@ -190,54 +196,22 @@ def _keep(compiled: Any) -> None:
 
 
 @cache
-def _folder() -> Path:
+def folder() -> Path:
     """``NUMBA_CACHE_DIR``, beside these files or in the user's cache, whichever comes first and can be written."""
     here = Path(__file__).parent
     digest = sha256(b"".join(path.read_bytes() for path in sorted(here.glob("*.py")))).hexdigest()[:16]
     beside = here / "__pycache__"
     own = beside if os.access(beside if beside.exists() else here, os.W_OK) else platformdirs.user_cache_path("gatelab")
-    folder = Path(_config.CACHE_DIR or own) / f"kernels-{digest}"
-    _forget_others(folder)
-    return folder
+    chosen = Path(_config.CACHE_DIR or own) / f"kernels-{digest}"
+    _forget_others(chosen)
+    return chosen
 
 
-def _forget_others(folder: Path) -> None:
-    """Removes what other versions of these files left beside ``folder`` and nobody has used for ``_KEPT`` seconds."""
+def _forget_others(mine: Path) -> None:
+    """Removes what other versions of these files left beside ``mine`` and nobody has used for ``_KEPT`` seconds."""
     with suppress(OSError):
-        os.utime(folder)
-    for other in folder.parent.glob("kernels-" + 16 * "?"):
+        os.utime(mine)
+    for other in mine.parent.glob("kernels-" + 16 * "?"):
         with suppress(OSError):
-            if other != folder and time.time() - other.stat().st_mtime > _KEPT:
+            if other != mine and time.time() - other.stat().st_mtime > _KEPT:
                 rmtree(other, ignore_errors=True)
-
-
-_ready: set[tuple[str, str, np.dtype]] = set()
-
-
-class _Notice(event.Listener):
-    """One line at the first compilation; a kernel that comes from the disk starts none."""
-
-    def __init__(self, name: str):
-        self.name = name
-        self.said = False
-
-    def on_start(self, event) -> None:
-        if not self.said:
-            self.said = True
-            text = f"gatelab: compiling the {self.name} for this machine; once, and a few seconds"
-            print(text, file=sys.stderr, flush=True)  # noqa: T201
-
-    def on_end(self, event) -> None:
-        pass
-
-
-def announced(cell: str, what: str, dtype: np.dtype, call: Callable[[], None]) -> None:
-    """Does ``call``; if it is the first of its kind in this process and compiles something, that is said."""
-    key = (cell, what, dtype)
-    if key in _ready:
-        call()
-        return
-    with event.install_listener("numba:compile", _Notice(f"{cell} kernel ({dtype}, {what})")):
-        _provide(numba.from_dtype(dtype))
-        call()
-    _ready.add(key)

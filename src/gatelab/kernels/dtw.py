@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gatelab.kernels.compiling import announced, kernel
+from gatelab.kernels.compiling import kernel
+from gatelab.kernels.first_use import Use, announced
 
 Array = np.ndarray
 
@@ -35,7 +36,7 @@ def nearest(
     longest = int(max(reference_lengths.max(), query_lengths.max()))
     room = np.empty((2, longest + 1), queries.dtype)
     given = (queries, query_lengths, references, reference_lengths, float(band), room, places, distances)
-    announced("warping", "nearest", queries.dtype, lambda: _nearest(*given))
+    announced(Use("warping", "nearest", queries.dtype), lambda: _nearest(*given))
     return places, np.sqrt(distances)
 
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 from functools import partial
 from typing import NamedTuple
 
+import numba
 import numpy as np
 
 from gatelab.kernels import frame, gru, lstm, rnn, sums
-from gatelab.kernels.compiling import announced
+from gatelab.kernels.compiling import pretend
 from gatelab.kernels.extras import NONE, Extras
+from gatelab.kernels.first_use import Use, announced
 from gatelab.kernels.frame import Frame, Gradients, Weights, bare
 from gatelab.kernels.inputs import Working
 from gatelab.kernels.product import CHUNK
@@ -63,9 +65,9 @@ class Pass(NamedTuple):
         """The extras as kernels take them, of a plain cell none."""
         return () if self.extras == NONE else self.extras
 
-    def called(self, direction: str) -> str:
-        """What is said when a kernel is compiled; with extras it is another one."""
-        return direction if self.extras == NONE else f"{direction}, with extras"
+    def use(self, direction: str) -> Use:
+        """The kernel of one direction."""
+        return Use(self.cell, direction, self.like.dtype, self.extras != NONE)
 
     @property
     def shared(self) -> int:
@@ -78,7 +80,7 @@ class Pass(NamedTuple):
 
 def forward(p: Pass, keep: bool, threads: int) -> None:
     """Fills what a frame says is written, its records where ``keep``."""
-    announced(p.cell, p.called("forward"), p.like.dtype, partial(_forward, p, keep, threads))
+    announced(p.use("forward"), partial(_forward, p, keep, threads), p.use("backward") if keep else None)
 
 
 def _forward(p: Pass, keep: bool, threads: int) -> None:
@@ -118,7 +120,7 @@ def _forward_share(p: Pass, way: Way, weights: Weights, keep: bool) -> None:
 
 def backward(p: Pass, gradients: Gradients, threads: int) -> None:
     """Fills what gradients say is written."""
-    announced(p.cell, p.called("backward"), p.like.dtype, partial(_backward, p, gradients, threads))
+    announced(p.use("backward"), partial(_backward, p, gradients, threads), before=_prepare_others)
 
 
 def _backward(p: Pass, g: Gradients, threads: int) -> None:
@@ -179,3 +181,30 @@ def _backward_share(p: Pass, way: Way, g: Gradients, weights: Weights, own: Sums
             rnn.backward(p.like, *given, p.cell == "rnn_relu")
         else:
             lstm.backward(p.like, *given, p.cell == "lstm_coupled")
+
+
+# ---- compiled beforehand -------------------------------------------------------------------------------------------
+
+
+def prepare(cell: str, dtype: str, extras: bool) -> None:
+    """Has the large kernel of a backward pass compiled, and left on disk, by a pass of one unit over no steps."""
+    layer, gradients, weights, own, like = _nothing(np.dtype(dtype))
+    pretend(numba.from_dtype(like.dtype))
+    p = Pass(cell, like, False, None, 0, 0, 0, layer, Extras(kept_h=1.0) if extras else NONE)
+    _backward_share(p, p.shares(1).ways[0], gradients, weights, own)
+
+
+def _prepare_others(dtype: np.dtype) -> None:
+    """The same for the small ones, which all cells share."""
+    layer, gradients, weights, own, like = _nothing(dtype)
+    frame.pack_backward(like, *bare(layer, weights), 1, True)
+    sums.show(like, *bare(layer, gradients, own), 3)
+
+
+def _nothing(dtype: np.dtype) -> tuple[Frame, Gradients, Weights, Sums, Array]:
+    """A layer of one unit, all of whose arrays are one, which has room for any of them."""
+    like = np.zeros(2**12, dtype)
+    at = like.ctypes.data
+    layer = Frame(1, 1, 4, *(at for _ in Frame._fields[3:]))
+    own = Sums(at, at, at, at, at, at, 4, True)
+    return layer, Gradients(*(at for _ in Gradients._fields)), Weights(*(at for _ in Weights._fields)), own, like

@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 
 from gatelab.kernels import gru, lstm, rnn
-from gatelab.kernels.compiling import announced, kernel
+from gatelab.kernels.compiling import kernel
 from gatelab.kernels.extras import opened
+from gatelab.kernels.first_use import Use, announced
 from gatelab.kernels.product import packed, product
 from gatelab.kernels.room import fresh, whole
 from gatelab.kernels.simd import pointer, shifted
@@ -62,7 +63,7 @@ class Stepper:
         self.buffers = Buffers(*weights, filled, bias_n.copy(), h, c, a, products, room)
         self.code = CODES[cell]
         x = np.zeros((B, weight_ih.shape[1]), dtype)
-        announced(cell, "one step", dtype, lambda: step(self.code, x, self.buffers))
+        announced(Use(cell, "one step", dtype), lambda: step(self.code, x, self.buffers))
         self.h = self.buffers.h
         self.state = (self.h, self.buffers.c) if cell in ("lstm", "lstm_coupled") else (self.h,)
         for array in self.state:
