@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import joblib
 import numpy as np
 import pytest
 
@@ -11,7 +12,7 @@ from gatelab.kernels import compiling, first_use
 
 USE = first_use.Use("gru", "backward", np.dtype(np.float32))
 TRAINING = """\
-import numpy as np, torch
+import torch
 from gatelab import nn
 torch.manual_seed(0)
 layer, x = nn.{cell}(3, 5, **{options}), torch.randn(9, 2, 3)
@@ -25,7 +26,7 @@ def alone(tmp_path, monkeypatch):
     """Nothing is ready, and nothing begun, and there are two cores and a place on disk."""
     monkeypatch.setattr(first_use, "_ready", set())
     monkeypatch.setattr(first_use, "_beside", {})
-    monkeypatch.setattr(first_use, "_cores", lambda: 2)
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 2)
     monkeypatch.setattr(compiling, "folder", lambda: tmp_path)
 
 
@@ -48,7 +49,7 @@ def train(cache, cell="GRU", options="{}"):
 def test_the_way_back_is_compiled_beside_the_way_there(tmp_path, cell, options):
     first, second = train(tmp_path, cell, options), train(tmp_path, cell, options)
     said = first.stderr.splitlines()
-    beside = first_use._cores() > 1
+    beside = joblib.cpu_count() > 1
     assert len(said) == (1 if beside else 2)
     assert ("beside it backward" in said[0]) == beside
     assert second.stderr == ""
@@ -90,16 +91,16 @@ def test_what_is_ready_is_not_compiled_again(alone):
 
 
 @pytest.mark.parametrize(
-    ("name", "instead"),
+    ("module", "name", "found"),
     [
-        ("_cores", lambda: 1),
-        ("get_executable", lambda: "/usr/bin/blender"),
-        ("get_executable", lambda: None),
-        ("get_executable", lambda: "/nowhere/python3"),
+        (joblib, "cpu_count", 1),
+        (first_use, "get_executable", "/usr/bin/blender"),
+        (first_use, "get_executable", None),
+        (first_use, "get_executable", "/nowhere/python3"),
     ],
 )
-def test_where_no_other_process_can_help(name, instead, monkeypatch, alone):
-    monkeypatch.setattr(first_use, name, instead)
+def test_where_no_other_process_can_help(module, name, found, monkeypatch, alone):
+    monkeypatch.setattr(module, name, lambda: found)
     assert not first_use._begin(USE)
 
 

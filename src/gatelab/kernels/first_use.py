@@ -106,14 +106,10 @@ def _begin(use: Use) -> bool:
 
 def _worthwhile() -> bool:
     """Whether another process can compile at the same time, and leave what it made."""
+    import joblib  # here, for few processes compile
+
     python = os.path.basename(os.fsdecode(get_executable() or "")).startswith("python")  # and no program that embeds it
-    return python and _cores() > 1 and os.access(compiling.folder(), os.W_OK)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return python and joblib.cpu_count() > 1 and os.access(compiling.folder(), os.W_OK)
 
 
 def _wait(use: Use) -> None:
