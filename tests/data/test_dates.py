@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gatelab.core.errors import DataError, InputError
 from gatelab.data import Roles, read_table
-from gatelab.data.dates import parse_dates
+from gatelab.data.dates import _cut_anywhere, _cut_at_one_place, parse_dates
 
 DAYS = pd.date_range("2016-01-10", periods=40, freq="D")
 HOURS = pd.date_range("2016-01-30 22:00", periods=60, freq="h")
@@ -178,6 +178,44 @@ def test_a_wrong_reading_is_never_chosen(freq, start, count, style, shuffled, da
 def test_what_the_user_says_wins_until_a_date_contradicts():
     with pytest.raises(DataError, match=r"(?s)no date.*month-first, as 10/01/2016.*'13/01/2016' in row 4"):
         read_table(text_table(DAYS.strftime("%d/%m/%Y")), Roles(day_first=False))
+
+
+# ---- cut at one place, the fast twin --------------------------------------------------------------------------
+
+
+def pieces(cut):
+    return [column.to_pylist() for column in cut]
+
+
+@pytest.mark.parametrize(
+    "style", ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ", "%d.%m.%Y, %I:%M %p", "%d/%m/%y %H:%M:%S.%f+02:00"]
+)
+def test_stamps_of_one_length_are_cut_at_one_place(style):
+    cells = pa.array(HOURS.strftime(style))
+    assert pieces(_cut_at_one_place(cells)) == pieces(_cut_anywhere(cells))
+
+
+@pytest.mark.parametrize("cells", [["1/2/2016 3:00", "10/2/2016 3:00"], ["2016-01-01 10:00", "no date, 10:00"]])
+def test_stamps_of_several_lengths_are_not(cells):
+    assert _cut_at_one_place(pa.array(cells)) is None
+
+
+DATE = st.one_of(
+    st.sampled_from(["2016-01-01", "1 Jan 16", "x 10:00", "x 1:0", "T,", "x\n", "", "Ä 2016"]),
+    st.text("0123 T,:.", max_size=8),
+)
+CLOCK = st.one_of(
+    st.sampled_from([" 10:00", "T10:00:00Z", ", 1.30 pm", "  00:00:00,5 +02:00", ""]), st.text("01 T:.+Z", max_size=8)
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(dates=st.lists(DATE, min_size=1, max_size=3), clocks=st.lists(CLOCK, min_size=1, max_size=3))
+def test_where_both_ways_cut_they_agree(dates, clocks):
+    cells = pa.array([day + clock for day in dates for clock in clocks])
+    at_one_place = _cut_at_one_place(cells)
+    if at_one_place is not None:
+        assert pieces(at_one_place) == pieces(_cut_anywhere(cells))
 
 
 # ---- bad dates ------------------------------------------------------------------------------------------------

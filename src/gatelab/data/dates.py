@@ -24,11 +24,12 @@ pc: Any = pyarrow.compute  # its functions are made when it is imported: type ch
 Array = np.ndarray
 Where = Callable[[int], str]
 
-_CUT = (
-    r"^(?P<date>.*?)"
+_CLOCK = (
     r"(?:[T, ]+(?P<time>\d{1,2}[:.]\d{2}(?:[:.]\d{2}(?:[.,]\d+)?)?(?: ?[AaPp]\.?[Mm]\.?)?)"
-    r"(?P<zone> ?(?:Z|UTC|GMT|[+-]\d{2}:?\d{2}|[+-]\d{2}))?)?$"
+    r"(?P<zone> ?(?:Z|UTC|GMT|[+-]\d{2}:?\d{2}|[+-]\d{2}))?)?"
 )
+_CUT = rf"^(?P<date>.*?){_CLOCK}$"
+_CUT_TOO_LATE = re.compile(r"[T, ](\d{1,2}[:.]\d{2}|$)|\n")  # in a date: ``_CUT`` would have ended it earlier
 _TIME = re.compile(r"(\d{1,2})[:.](\d{2})(?:[:.](\d{2})(?:[.,](\d+))?)?(?: ?([AaPp])\.?[Mm]\.?)?")
 _DAY = 86_400_000_000  # microseconds
 
@@ -82,6 +83,7 @@ class Stamps(NamedTuple):
     """The reading chosen, where there were two."""
 
 
+_Pieces = tuple[pa.DictionaryArray, pa.DictionaryArray, pa.DictionaryArray]  # date, time of day, zone; (T,) each
 _Read = tuple[Style, Array]  # a style, and every different date as days in it, NaT where it does not fit
 
 
@@ -136,12 +138,11 @@ def parse_dates(cells: pa.Array, name: str, where: Where, day_first: bool | None
 
 
 def _cut(cells: pa.Array, name: str, where: Where) -> _Parts:
-    cut = pc.extract_regex(cells, _CUT)
-    if cut.null_count:  # a line end within the cell
-        _refuse_cell(cells, int(np.argmax(cut.is_null().to_numpy(zero_copy_only=False))), name, where)
-    date = cut.field("date").dictionary_encode()
-    time = cut.field("time").dictionary_encode()
-    zone = cut.field("zone").dictionary_encode()
+    pieces = _cut_at_one_place(cells) or _cut_anywhere(cells)
+    if pieces is None:  # a line end within a cell
+        row = int(np.argmax(pc.extract_regex(cells, _CUT).is_null().to_numpy(zero_copy_only=False)))
+        _refuse_cell(cells, row, name, where)
+    date, time, zone = pieces
     micros = np.array([_time_of_day(text) for text in time.dictionary.to_pylist()])[time.indices.to_numpy()]  # (T,)
     if np.isnan(micros).any():
         row = int(np.argmax(np.isnan(micros)))
@@ -157,6 +158,33 @@ def _cut(cells: pa.Array, name: str, where: Where) -> _Parts:
         different = np.unique(offsets)
         known = "UTC" if len(different) > 1 or different[0] == 0 else _offset_name(int(different[0]))
     return _Parts(date.dictionary.to_pylist(), date.indices.to_numpy(), (micros - offsets).astype("int64"), known)
+
+
+def _cut_anywhere(cells: pa.Array) -> _Pieces | None:
+    """Date, time of day and zone of each cell, each ``(T,)``; ``None`` where a cell has more than one line."""
+    cut = pc.extract_regex(cells, _CUT)
+    if cut.null_count:
+        return None
+    date, time, zone = (cut.field(name).dictionary_encode() for name in ("date", "time", "zone"))
+    return date, time, zone
+
+
+def _cut_at_one_place(cells: pa.Array) -> _Pieces | None:
+    """As ``_cut_anywhere``, ten times as fast: ``None`` where the dates of a column are not of one length.
+
+    What follows the date is read once for each different text, not for each cell.
+    """
+    first = re.match(_CUT, cells[0].as_py())
+    if first is None:
+        return None
+    place = len(first["date"])
+    date = pc.utf8_slice_codeunits(cells, 0, place).dictionary_encode()
+    clock = pc.utf8_slice_codeunits(cells, place).dictionary_encode()
+    cut = pc.extract_regex(clock.dictionary, f"^{_CLOCK}$")
+    if cut.null_count or any(_CUT_TOO_LATE.search(text) for text in date.dictionary.to_pylist()):
+        return None
+    time, zone = (pa.DictionaryArray.from_arrays(clock.indices, cut.field(name)) for name in ("time", "zone"))
+    return date, time, zone
 
 
 def _time_of_day(text: str) -> float:

@@ -75,8 +75,10 @@ def _numbers(raw: RawTable, name: str, codes: tuple[str, ...]) -> Numbers:
     if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_timedelta64_dtype(column):
         return Numbers(np.full(len(column), np.nan), np.ones(len(column), bool))
     if raw.decimal == "." and column.dtype == "str":
+        cells = pa.array(column, from_pandas=True)
         try:  # the common case, at once: every cell a plain number
-            values = _to_numpy(pc.cast(pa.array(column, from_pandas=True), pa.float64()))
+            pc.cast(cells[:100], pa.float64())  # the cast of a long column goes on to its end before it fails
+            values = _to_numpy(pc.cast(cells, pa.float64()))
             values[np.isin(values, _number_codes(codes))] = np.nan
             return Numbers(values, np.zeros(len(values), bool))
         except pa.ArrowInvalid:
