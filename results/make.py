@@ -23,7 +23,8 @@ from gatelab.core.task import Metric
 from gatelab.studies.items import Carried
 from gatelab.studies.statistics import estimate
 from gatelab.studies.trials import Record, Store, read_records, write_records
-from gatelab.studies.verdict import called, verdict
+from gatelab.studies.verdict import verdict
+from gatelab.studies.wording import called
 from gatelab.tasks import TASKS
 from studies import chapters, shortened
 

@@ -6,9 +6,9 @@ import pytest
 
 import toys
 from gatelab.core.config import ModelConfig, TrainingConfig, to_dict
+from gatelab.studies.curves import WARM_EPOCHS
 from gatelab.studies.measure import TaskMeasure
 from gatelab.studies.trials import Trial
-from gatelab.studies.tuning import WARM_EPOCHS
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gatelab.core.config import ModelConfig, TrainingConfig
 from gatelab.core.task import Metric
 from gatelab.studies import tuning
+from gatelab.studies.curves import WARM_EPOCHS, best_so_far, gives_up
 from gatelab.studies.trials import Record
 
 LOSS = Metric("loss")
@@ -95,17 +96,17 @@ curves = st.lists(st.lists(st.floats(0.1, 10), min_size=1, max_size=8), min_size
 @given(curves, st.lists(st.floats(0.1, 10), min_size=1, max_size=8), st.sampled_from(["min", "max"]))
 def test_giving_up_is_what_optunas_median_pruner_does(finished, curve, goal):
     criterion = Metric("loss", goal)
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=tuning.ROUND, n_warmup_steps=tuning.WARM_EPOCHS)
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=tuning.ROUND, n_warmup_steps=WARM_EPOCHS)
     study = optuna.create_study(direction={"min": "minimize", "max": "maximize"}[goal], pruner=pruner)
     for values in finished:
         study.add_trial(optuna.trial.create_trial(value=values[-1], intermediate_values=dict(enumerate(values, 1))))
     trial = study.ask()
     medians = tuning.median_curve(finished)
-    best = tuning.best_so_far(curve, criterion)
+    best = best_so_far(curve, criterion)
     for epoch, value in enumerate(curve, start=1):
         trial.report(value, epoch)
-        if epoch > tuning.WARM_EPOCHS:
-            assert tuning.gives_up(best[epoch - 1], epoch, medians, criterion) == trial.should_prune()
+        if epoch > WARM_EPOCHS:
+            assert gives_up(best[epoch - 1], epoch, medians, criterion) == trial.should_prune()
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 
@@ -13,6 +14,7 @@ def versions(*libraries: str) -> dict[str, str]:
     return {"python": python_version(), "gatelab": gatelab.__version__} | {name: _version(name) for name in libraries}
 
 
+@cache  # it reads a file each time, and every trial asks
 def _version(library: str) -> str:
     try:
         return version(library)

@@ -13,7 +13,7 @@ from gatelab.cells.cell import CELLS
 from gatelab.core.config import ModelConfig, TrainingConfig
 from gatelab.core.errors import InputError
 from gatelab.core.task import Task
-from gatelab.studies.verdict import called, listed
+from gatelab.studies.wording import called, listed
 from gatelab.training.learner import parameter_count
 
 TOLERANCE = 0.02

@@ -11,11 +11,11 @@ from gatelab.core.task import Evaluation
 from gatelab.report import plots
 from gatelab.report.page import Code, Figure, Page, Section
 from gatelab.report.text import duration
+from gatelab.studies.curves import best_so_far, criterion_curve
 from gatelab.studies.summary import of
 from gatelab.studies.tables import best_baseline, cost_table, difference_table, failure_table, score_table
 from gatelab.studies.trials import Record, Store
-from gatelab.studies.tuning import best_so_far, criterion_curve
-from gatelab.studies.verdict import called
+from gatelab.studies.wording import called
 
 if TYPE_CHECKING:
     from gatelab.studies.comparing import Comparing

@@ -70,7 +70,8 @@ from gatelab.studies.experiment_page import experiment_page
 from gatelab.studies.progress import title
 from gatelab.studies.study import Records, Study
 from gatelab.studies.trials import Record, Store, Trial
-from gatelab.studies.verdict import called, left_out
+from gatelab.studies.verdict import left_out
+from gatelab.studies.wording import called
 from gatelab.studies.worker import LIBRARIES, Measure
 from gatelab.training.runs import environment
 

@@ -14,8 +14,8 @@ import torch
 from gatelab.core.config import ModelConfig, TrainingConfig, from_dict
 from gatelab.core.errors import TrainingError
 from gatelab.core.task import Evaluation, Task
+from gatelab.studies.curves import best_so_far, criterion_curve, gives_up
 from gatelab.studies.trials import Measured, Trial
-from gatelab.studies.tuning import best_so_far, criterion_curve, gives_up
 from gatelab.studies.worker import Beat
 from gatelab.training import fit, use_threads
 from gatelab.training.events import EpochEnded, Event, Started, Stepped
@@ -150,7 +150,7 @@ def latency(task: Task, model: Any) -> dict[str, float | None]:
     with torch.no_grad():
         task.loss(model, batch)  # the first call also allocates
         end = time.perf_counter() + LATENCY_SECONDS
-        while time.perf_counter() < end:
+        while not times or time.perf_counter() < end:
             begun = time.perf_counter()
             float(task.loss(model, batch).mean)  # the number itself: a GPU only takes orders until it is asked for one
             times.append(time.perf_counter() - begun)

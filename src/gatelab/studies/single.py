@@ -13,7 +13,8 @@ from gatelab.core.task import Evaluation, Part, Task
 from gatelab.report import Code, Figure, Page, Section, Table, plots, render
 from gatelab.report.text import duration, number
 from gatelab.studies.standing import Standing
-from gatelab.studies.verdict import beside_baseline, called
+from gatelab.studies.verdict import beside_baseline
+from gatelab.studies.wording import called
 from gatelab.training import Fitted, fit
 from gatelab.training.events import Listener
 from gatelab.training.runs import environment

@@ -19,7 +19,8 @@ from gatelab.report.text import number
 from gatelab.studies.budgets import Sizes
 from gatelab.studies.sizing import EXAMPLES, Rule
 from gatelab.studies.statistics import Estimate
-from gatelab.studies.verdict import amount, called, listed
+from gatelab.studies.verdict import amount
+from gatelab.studies.wording import called, listed
 from gatelab.tasks import TASKS
 
 KEPT = Path(__file__).with_name("hidden_size_rule.json")

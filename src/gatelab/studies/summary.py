@@ -11,13 +11,14 @@ import numpy as np
 from gatelab.core.config import to_dict
 from gatelab.core.task import Metric
 from gatelab.core.versions import versions
-from gatelab.studies import tuning
+from gatelab.studies.curves import criterion_curve
 from gatelab.studies.items import ERRORS, Carried, over_items
 from gatelab.studies.progress import title
 from gatelab.studies.standing import Standing
 from gatelab.studies.statistics import Difference, against, described, pairwise
 from gatelab.studies.trials import Record, Store
-from gatelab.studies.verdict import called, headline, verdict
+from gatelab.studies.verdict import headline, verdict
+from gatelab.studies.wording import called
 from gatelab.studies.worker import LIBRARIES
 from gatelab.training.runs import environment
 
@@ -112,7 +113,7 @@ def reachable_level(trained: Mapping[str, Sequence[Record]], criterion: Metric) 
 
 def _seconds_to(level: float | None, history: Sequence[Mapping[str, Any]], criterion: Metric) -> float | None:
     """Training seconds until the criterion first reached ``level``; ``None`` where it never did."""
-    for record, value in zip(history, tuning.criterion_curve(history, criterion), strict=True):
+    for record, value in zip(history, criterion_curve(history, criterion), strict=True):
         if level is not None and np.isfinite(value) and not criterion.better(level, value):
             return record["seconds"]
     return None

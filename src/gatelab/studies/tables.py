@@ -12,7 +12,8 @@ from rich.text import Text
 from gatelab.report.page import Table
 from gatelab.report.text import duration, number
 from gatelab.studies.statistics import Estimate
-from gatelab.studies.verdict import amount, called
+from gatelab.studies.verdict import amount
+from gatelab.studies.wording import called
 
 Results = Mapping[str, Any]
 SHOWN = 4

@@ -15,11 +15,11 @@ from gatelab.core.config import ModelConfig, TrainingConfig
 from gatelab.core.random import integer_seed
 from gatelab.core.task import Metric
 from gatelab.studies.budgets import TUNING_SEED
+from gatelab.studies.curves import criterion_curve
 from gatelab.studies.trials import Record
 
 ROUND = 4
 """Optuna trials asked for at a time. Fixed, so that the search does not depend on how many cores run it."""
-WARM_EPOCHS = 3
 _DROPOUTS, _LAYERS, _BATCH_FACTORS = (0.0, 0.1, 0.2, 0.3), (1, 2), (0.5, 1.0, 2.0)
 Records = Mapping[str, Record]
 
@@ -32,18 +32,6 @@ class Setting:
     training: TrainingConfig
     medians: tuple[float, ...] = ()
     """A try whose best criterion so far is worse than this after that many epochs is given up."""
-
-
-def criterion_curve(history: Sequence[Mapping[str, Any]], criterion: Metric) -> list[float]:
-    """The criterion after each epoch (NaN where it was not finite)."""
-    key = "validation_loss" if criterion.name == "loss" else criterion.name
-    return [float("nan") if record.get(key) is None else float(record[key]) for record in history]
-
-
-def best_so_far(curve: Sequence[float], criterion: Metric) -> np.ndarray:
-    """The best value up to each epoch, NaN before there is one."""
-    running = np.fmin if criterion.goal == "min" else np.fmax
-    return running.accumulate(np.asarray(curve, dtype=float)) if len(curve) else np.empty(0)  # (E,)
 
 
 def median_curve(curves: Sequence[Sequence[float]]) -> tuple[float, ...]:
@@ -59,11 +47,6 @@ def median_curve(curves: Sequence[Sequence[float]]) -> tuple[float, ...]:
     reached = ~np.isnan(padded).all(axis=0)  # (E,)
     medians = np.nanmedian(padded[:, reached], axis=0)  # (E',)
     return tuple(float(value) for value in medians)
-
-
-def gives_up(best: float, epoch: int, medians: Sequence[float], criterion: Metric) -> bool:
-    """Whether a try with this best criterion after ``epoch`` epochs (from 1) is worse than the median."""
-    return WARM_EPOCHS < epoch <= len(medians) and criterion.better(medians[epoch - 1], best)
 
 
 def learning_rate_settings(model: ModelConfig, training: TrainingConfig, rates: Sequence[float]) -> list[Setting]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gatelab.cells.cell import CELLS
 from gatelab.core.task import Metric
 from gatelab.report.text import number
 from gatelab.studies.items import Carried
 from gatelab.studies.standing import Standing
 from gatelab.studies.statistics import Difference, Estimate, Values
+from gatelab.studies.wording import called, listed
 
 SMALL_PERCENT = 1.0
 """A difference below this is called small, however sure it is."""
@@ -141,20 +141,6 @@ def amount(value: Estimate, unit: str = "", digits: int = 4) -> str:
     if value.low is None:
         return text
     return f"{text} [{number(value.low, digits)}, {number(value.high, digits)}]"
-
-
-def called(name: str) -> str:
-    """A cell's name as people write it."""
-    return CELLS[name].title if name in CELLS else name
-
-
-def listed(words: Sequence[str]) -> str:
-    """Words in a row.
-
-    >>> listed(["RNN", "LSTM", "GRU"])
-    'RNN, LSTM and GRU'
-    """
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def left_out(failed: Sequence[str]) -> list[str]:

@@ -24,7 +24,7 @@ from gatelab.studies.questions.applications_table import APPLICATIONS, Applicati
 from gatelab.studies.questions.comparison_trial import flat
 from gatelab.studies.training_trial import task_of, train_on_task
 from gatelab.studies.trials import Measured, Trial
-from gatelab.studies.verdict import called
+from gatelab.studies.wording import called
 from gatelab.studies.worker import Beat
 
 _TRAINED = {"clip_norm": 1.0, "schedule": "cosine", "patience": None}

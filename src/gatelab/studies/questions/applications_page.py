@@ -16,7 +16,8 @@ from gatelab.report.text import duration, number
 from gatelab.studies.questions.comparison_page import pair
 from gatelab.studies.standing import Standing
 from gatelab.studies.statistics import Estimate
-from gatelab.studies.verdict import amount, beside_baseline, called, listed
+from gatelab.studies.verdict import amount, beside_baseline
+from gatelab.studies.wording import called, listed
 
 Rows = Sequence[Mapping[str, Any]]
 Application = Mapping[str, Any]

@@ -23,7 +23,7 @@ from gatelab.studies.questions.claims_table import CLAIMS
 from gatelab.studies.questions.claims_trials import measure
 from gatelab.studies.study import Records
 from gatelab.studies.trials import Store
-from gatelab.studies.verdict import called
+from gatelab.studies.wording import called
 
 _RECALL = {"task": "problem", "source": "recall", "batch_size": 32, "held_out": 500, "patience": None}
 _ADDING = {"task": "problem", "source": "adding", "batch_size": 32, "held_out": 500, "patience": None, "shortest": 5}

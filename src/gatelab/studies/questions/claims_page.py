@@ -14,7 +14,8 @@ from gatelab.studies.questions.claims_judge import Row
 from gatelab.studies.questions.claims_table import CLAIMS, Claim
 from gatelab.studies.questions.gradients_page import STARTS
 from gatelab.studies.statistics import Estimate
-from gatelab.studies.verdict import amount, called, listed
+from gatelab.studies.verdict import amount
+from gatelab.studies.wording import called, listed
 
 Found = Mapping[str, Any]
 

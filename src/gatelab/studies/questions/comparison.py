@@ -18,7 +18,7 @@ from gatelab.studies.experiment import Condition, Experiment, Findings
 from gatelab.studies.questions import comparison_page
 from gatelab.studies.questions.comparison_findings import summarise
 from gatelab.studies.questions.comparison_trial import measure
-from gatelab.studies.verdict import called
+from gatelab.studies.wording import called
 
 BEFORE = "gru_reset_before"
 

@@ -12,7 +12,8 @@ from gatelab.report.page import Figure, Table
 from gatelab.report.text import duration, number
 from gatelab.studies.standing import Standing
 from gatelab.studies.statistics import Estimate, against
-from gatelab.studies.verdict import amount, beside_baseline, called, listed
+from gatelab.studies.verdict import amount, beside_baseline
+from gatelab.studies.wording import called, listed
 
 Rows = Sequence[Mapping[str, Any]]
 Set = Mapping[str, Any]

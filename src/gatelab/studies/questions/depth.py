@@ -24,7 +24,7 @@ from gatelab.studies.questions.depth_findings import summarise
 from gatelab.studies.training_cost import step_times
 from gatelab.studies.training_trial import model_of, task_of, train_on_task
 from gatelab.studies.trials import Measured, Trial
-from gatelab.studies.verdict import called
+from gatelab.studies.wording import called
 from gatelab.studies.worker import Beat
 from gatelab.training import use_threads
 from gatelab.training.runs import Run

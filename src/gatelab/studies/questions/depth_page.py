@@ -12,7 +12,8 @@ from gatelab.report.page import Figure, Table
 from gatelab.report.text import number
 from gatelab.studies.questions.depth_findings import BASES, PLAIN, remedy
 from gatelab.studies.statistics import Estimate
-from gatelab.studies.verdict import amount, called
+from gatelab.studies.verdict import amount
+from gatelab.studies.wording import called
 
 Found = Mapping[str, Any]
 _LAYERS = "layers L"

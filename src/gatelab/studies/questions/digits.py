@@ -17,7 +17,7 @@ from gatelab.studies.experiment import Condition, Experiment, Findings
 from gatelab.studies.questions import digits_page
 from gatelab.studies.questions.digits_findings import summarise
 from gatelab.studies.training_trial import train_on_task
-from gatelab.studies.verdict import called
+from gatelab.studies.wording import called
 
 
 class Reading(NamedTuple):

@@ -11,7 +11,8 @@ from gatelab.report.page import Figure, Table
 from gatelab.report.text import duration, number
 from gatelab.studies.standing import Standing
 from gatelab.studies.statistics import Estimate
-from gatelab.studies.verdict import among_cells, amount, beside_baseline, called, listed
+from gatelab.studies.verdict import among_cells, amount, beside_baseline
+from gatelab.studies.wording import called, listed
 
 Reading = Mapping[str, Any]
 ACCURACY = Metric("accuracy", "max")

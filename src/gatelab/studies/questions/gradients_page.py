@@ -12,7 +12,8 @@ from gatelab.report.page import Figure, Table
 from gatelab.report.palette import styles
 from gatelab.report.text import number
 from gatelab.studies.statistics import LEVEL, Estimate
-from gatelab.studies.verdict import amount, called, listed
+from gatelab.studies.verdict import amount
+from gatelab.studies.wording import called, listed
 
 Row = Mapping[str, Any]
 STARTS = {

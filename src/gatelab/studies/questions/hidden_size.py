@@ -25,7 +25,7 @@ from gatelab.studies.suggest import count_examples
 from gatelab.studies.training_cost import step_times
 from gatelab.studies.training_trial import task_of, train_on_task
 from gatelab.studies.trials import Measured, Trial
-from gatelab.studies.verdict import called
+from gatelab.studies.wording import called
 from gatelab.studies.worker import Beat
 
 _UNTUNED = {"learning_rate": 3e-3}

@@ -12,7 +12,8 @@ from gatelab.report.page import Figure, Table
 from gatelab.report.text import number
 from gatelab.studies.questions.hidden_size_findings import BY_EXAMPLES, ONE_SIZE, SHARES
 from gatelab.studies.statistics import Estimate
-from gatelab.studies.verdict import amount, called, listed
+from gatelab.studies.verdict import amount
+from gatelab.studies.wording import called, listed
 
 Found = Mapping[str, Any]
 _SIZE = "hidden size H"

@@ -20,7 +20,7 @@ from gatelab.studies.questions import large_scale_page
 from gatelab.studies.questions.large_scale_findings import summarise
 from gatelab.studies.questions.large_scale_series import TIMES
 from gatelab.studies.questions.large_scale_trials import measure
-from gatelab.studies.verdict import called
+from gatelab.studies.wording import called
 
 _ROWS = 2048
 

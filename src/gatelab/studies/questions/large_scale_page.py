@@ -9,7 +9,8 @@ from gatelab.report import plots
 from gatelab.report.page import Figure, Table
 from gatelab.report.text import number
 from gatelab.studies.statistics import Estimate
-from gatelab.studies.verdict import amount, called, listed
+from gatelab.studies.verdict import amount
+from gatelab.studies.wording import called, listed
 
 PARTS = {
     "learned": "Learned",

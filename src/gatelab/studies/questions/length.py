@@ -17,7 +17,7 @@ from gatelab.studies.experiment import Condition, Experiment, Findings
 from gatelab.studies.questions import length_page
 from gatelab.studies.questions.length_findings import steps_of, summarise
 from gatelab.studies.questions.length_trial import measure
-from gatelab.studies.verdict import called
+from gatelab.studies.wording import called
 
 _BATCH = 16
 _PROBLEM = {"task": "problem", "batch_size": _BATCH, "held_out": 500, "patience": None}

@@ -10,7 +10,8 @@ from gatelab.report.page import Figure, Table
 from gatelab.report.text import number
 from gatelab.studies.questions.length_findings import HOLDS
 from gatelab.studies.statistics import Estimate
-from gatelab.studies.verdict import amount, called
+from gatelab.studies.verdict import amount
+from gatelab.studies.wording import called
 
 Row = Mapping[str, Any]
 _SERIES, _PICTURES = "etth1", "digits"

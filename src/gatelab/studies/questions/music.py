@@ -17,7 +17,7 @@ from gatelab.studies.experiment import Condition, Experiment, Findings
 from gatelab.studies.questions import music_page
 from gatelab.studies.questions.music_findings import summarise
 from gatelab.studies.training_trial import train_on_task
-from gatelab.studies.verdict import called
+from gatelab.studies.wording import called
 
 _CHORALES, _TUNES = "jsb_chorales", "nottingham_pianoroll"
 _SMALL, _LARGE = 20_000, 300_000

@@ -19,7 +19,7 @@ from gatelab.studies.experiment import Condition, Experiment, Findings
 from gatelab.studies.questions import remedies_page
 from gatelab.studies.questions.remedies_findings import TREATMENTS, Treatment, summarise, treatment_of
 from gatelab.studies.training_trial import train_on_task
-from gatelab.studies.verdict import called
+from gatelab.studies.wording import called
 
 _EPOCH = 200  # optimizer steps between two looks at the validation part
 

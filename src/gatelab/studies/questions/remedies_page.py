@@ -12,7 +12,8 @@ from gatelab.report.page import Figure, Table
 from gatelab.report.text import duration, number
 from gatelab.studies.questions.remedies_findings import TREATMENTS
 from gatelab.studies.statistics import Estimate
-from gatelab.studies.verdict import amount, called, listed
+from gatelab.studies.verdict import amount
+from gatelab.studies.wording import called, listed
 
 if TYPE_CHECKING:
     from gatelab.studies.questions.remedies import Remedies

@@ -10,7 +10,7 @@ import numpy as np
 from gatelab.report import plots
 from gatelab.report.page import Figure
 from gatelab.studies.questions.stability_names import NAMES, clipped, entry_name, start
-from gatelab.studies.verdict import called
+from gatelab.studies.wording import called
 
 Row = Mapping[str, Any]
 _EDGE = 1.5

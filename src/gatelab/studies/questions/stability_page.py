@@ -11,7 +11,8 @@ from gatelab.studies.questions import stability_figures
 from gatelab.studies.questions.stability_findings import REFERENCE
 from gatelab.studies.questions.stability_names import NAMES, clipped, entry_name, percent, share, start
 from gatelab.studies.statistics import Estimate
-from gatelab.studies.verdict import amount, called, listed
+from gatelab.studies.verdict import amount
+from gatelab.studies.wording import called, listed
 
 Row = Mapping[str, Any]
 
