@@ -16,7 +16,7 @@ demo: .venv/ready
 	$(BIN)/gatelab compare forecasting co2_weekly --budget quick --out runs/demo
 
 test: .venv/ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 notebooks: .venv/ready
 	$(if $(NOTEBOOKS),GATELAB_BUDGET=quick OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --nbmake --nbmake-timeout=600 -o timeout=900 $(NOTEBOOKS))

@@ -1,7 +1,14 @@
 """What test files in several folders share."""
 
+import gc
+
 import pytest
 import torch
+
+
+def pytest_collection_finish():
+    """What is loaded by now stays: the garbage collector need not go through it again and again."""
+    gc.freeze()
 
 
 @pytest.fixture

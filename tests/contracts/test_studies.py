@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,9 @@ ONCE: Mapping[str, Mapping[str, Any]] = {
                     "epochs": 3, "batch_size": 8, "processes": 1, "timing_seconds": 0.0},
 }  # fmt: skip
 """The same for its baselines, where they are not made from the conditions."""
+ROUGH = ("measure.LATENCY_SECONDS", "questions.claims_trials._TURNS_SECONDS", "questions.comparison_trial._SECONDS",
+         "questions.hidden_size._TURNS_SECONDS", "questions.length_trial._SECONDS")  # fmt: skip
+"""How long times are taken, which no test here looks at."""
 
 
 def small(name: str) -> Study:
@@ -89,9 +93,11 @@ def another(name: str) -> Study:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _workers_find_the_toys():
+def _workers_find_the_toys_and_times_are_rough():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(Path(toys.__file__).parent))
+        for seconds in ROUGH:
+            patch.setattr(f"gatelab.studies.{seconds}", 0.01)
         yield
 
 
@@ -102,9 +108,10 @@ def conducted(study: Study, folder: Path) -> Outcome:
         return conduct(study, runner)
 
 
-@pytest.fixture(scope="module", params=STUDIES)
-def outcome(request, tmp_path_factory) -> tuple[str, Outcome]:
-    return request.param, conducted(small(request.param), tmp_path_factory.mktemp(request.param))
+@pytest.fixture(scope="module")
+def outcome_of(tmp_path_factory) -> Callable[[str], Outcome]:
+    """What came of the small study of a name; it is conducted once."""
+    return cache(lambda name: conducted(small(name), tmp_path_factory.mktemp(name)))
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -119,8 +126,9 @@ def test_trials_are_known_before_anything_ran(name):
 
 
 @pytest.mark.slow
-def test_a_study_ends_with_results_a_page_and_nothing_to_do(outcome):
-    name, done = outcome
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_ends_with_results_a_page_and_nothing_to_do(outcome_of, name):
+    done = outcome_of(name)
     assert all(record.ok for record in done.records.values()), [record.message for record in done.records.values()]
     assert len(done.records) == small(name).count()
     assert json.loads((done.folder / "results.json").read_text()) == done.results
@@ -131,8 +139,9 @@ def test_a_study_ends_with_results_a_page_and_nothing_to_do(outcome):
 
 
 @pytest.mark.slow
-def test_a_folder_of_another_study_is_refused(outcome):
-    name, done = outcome
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_folder_of_another_study_is_refused(outcome_of, name):
+    done = outcome_of(name)
     with pytest.raises(RunError, match="another study"):
         claim(done.folder, another(name))
 
@@ -166,9 +175,9 @@ def test_conditions_are_plain_have_the_same_entries_and_differ(name, budget):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("outcome", QUESTIONS, indirect=True)
-def test_an_answer_is_drawn_again_from_its_results_alone(outcome):
-    _, done = outcome
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_an_answer_is_drawn_again_from_its_results_alone(outcome_of, name):
+    done = outcome_of(name)
     answer = load(done.folder)
     assert answer.verdict.startswith(done.results["headline"])
     assert all(figure.svg.startswith("<svg ") and figure.alt for figure in answer.figures.values())
@@ -177,10 +186,10 @@ def test_an_answer_is_drawn_again_from_its_results_alone(outcome):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("outcome", QUESTIONS, indirect=True)
+@pytest.mark.parametrize("name", QUESTIONS)
 @pytest.mark.parametrize("left", ["one seed", "one condition", "all but one condition"])
-def test_words_and_pictures_bear_trials_that_failed(outcome, left):
-    name, done = outcome
+def test_words_and_pictures_bear_trials_that_failed(outcome_of, name, left):
+    done = outcome_of(name)
     label = next(record.label for record in done.records.values() if record.kind == "train")
     kept = {
         "one seed": lambda record: record.seed in (0, 1),
