@@ -8,6 +8,7 @@ import torch
 
 def pytest_collection_finish():
     """What is loaded by now stays: the garbage collector need not go through it again and again."""
+    gc.collect()  # no garbage is kept with it
     gc.freeze()
 
 

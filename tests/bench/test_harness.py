@@ -206,7 +206,7 @@ def test_the_product_that_is_the_limit_is_one_and_its_rate_is_plausible():
 def test_a_busy_neighbour_computes_and_goes():
     import psutil
 
-    others = set(psutil.Process().children())  # of tests before this one
+    others = set(psutil.Process().children())  # joblib's tracker of resources, once a test has used it
     with machine.busy_neighbour():
         (child,) = set(psutil.Process().children()) - others
         before = child.cpu_times().user

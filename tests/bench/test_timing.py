@@ -1,6 +1,7 @@
 """Turns: their order, what a sample is, and what is put back."""
 
 import gc
+import time
 
 import numpy as np
 import pytest
@@ -114,8 +115,8 @@ def test_times_are_those_of_a_unit_of_work():
     np.testing.assert_allclose(whole, 100 * part)
 
 
-def test_calls_are_timed_together(clock):
-    assert Contender("A", lambda: clock.sleep(0.01)).seconds(2) == pytest.approx(0.02)
+def test_a_call_is_timed():
+    assert 0.02 <= Contender("A", lambda: time.sleep(0.01) or {}).seconds(2) < 1.0
 
 
 def test_each_contender_has_its_threads_and_all_is_put_back(few_rounds):

@@ -54,7 +54,8 @@ ONCE: Mapping[str, Mapping[str, Any]] = {
 }  # fmt: skip
 """The same for its baselines, where they are not made from the conditions."""
 ROUGH = ("measure.LATENCY_SECONDS", "questions.claims_trials._TURNS_SECONDS", "questions.comparison_trial._SECONDS",
-         "questions.hidden_size._TURNS_SECONDS", "questions.length_trial._SECONDS")  # fmt: skip
+         "questions.depth._TURNS_SECONDS", "questions.hidden_size._TURNS_SECONDS",
+         "questions.length_trial._SECONDS")  # fmt: skip
 """How long times are taken, which no test here looks at."""
 
 

@@ -2,8 +2,6 @@
 
 import os
 import time
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -93,8 +91,11 @@ def test_refused_for_a_reason(name, message):
 
 
 def test_forty_thousand_rows_are_read_quickly():
-    (file,) = Path(os.environ["GATELAB_DATA"], "beijing_pm25").glob("*.csv")
-    assert times_as_long(lambda: read_table("beijing_pm25"), lambda: pd.read_csv(file)) < 10  # 4 to 5 when measured
+    """0.2 s when measured; processor time, so that a busy neighbour does not count."""
+    read_table("beijing_pm25")
+    begin = time.process_time()
+    read_table("beijing_pm25")
+    assert time.process_time() - begin < 0.6
 
 
 @pytest.mark.slow
@@ -102,21 +103,8 @@ def test_a_million_rows_are_read_quickly(tmp_path):
     rng = np.random.default_rng(0)
     stamps = pd.date_range("2010", periods=1_000_000, freq="min").strftime("%Y-%m-%d %H:%M")
     columns = {f"x{place}": rng.normal(size=1_000_000).round(3) for place in range(4)}
-    file, roles = tmp_path / "million.csv", Roles(target=("x0",), past=("*",))
-    pyarrow.csv.write_csv(pa.table({"when": np.asarray(stamps, object), **columns}), file)
-    assert len(read_table(file, roles).series[0]) == 1_000_000
-    plain = partial(pd.read_csv, file, parse_dates=["when"])
-    assert times_as_long(lambda: read_table(file, roles), plain) < 5  # 2.5 when measured: 1.9 s
-
-
-def times_as_long(reading, plain):
-    """Processor time beside that of a plain reader: neither a slow machine nor a busy neighbour moves it much."""
-    pairs = [(processor_seconds(reading), processor_seconds(plain)) for _ in range(3)]
-    ours, theirs = (min(seconds) for seconds in zip(*pairs, strict=True))
-    return ours / theirs
-
-
-def processor_seconds(work):
+    pyarrow.csv.write_csv(pa.table({"when": np.asarray(stamps, object), **columns}), tmp_path / "million.csv")
     begin = time.process_time()
-    work()
-    return time.process_time() - begin
+    table = read_table(tmp_path / "million.csv", Roles(target=("x0",), past=("*",)))
+    assert time.process_time() - begin < 5
+    assert len(table.series[0]) == 1_000_000
