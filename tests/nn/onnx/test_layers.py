@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from gatelab import nn as gnn
 from gatelab.core.errors import InputError
-from gatelab.nn.onnx import Export, Sample, export, quantised, rounded
+from gatelab.nn.onnx import Export, Sample, ends, export, quantised, recurrent, rounded
 from gatelab.nn.onnx import graph as graphs
 
 KINDS = {
@@ -127,6 +127,46 @@ def test_learned_initial_states_are_what_the_graph_begins_with(L, layer_norm):
     with torch.no_grad():
         output, _ = layer(x)
     np.testing.assert_allclose(run.run(["output"], {"input": x.numpy()})[0], output.numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("stepwise", [False, True])
+@pytest.mark.parametrize("learned", [False, True])
+def test_an_item_of_no_steps_keeps_its_initial_state(kind, stepwise, learned):
+    """onnxruntime's own nodes give zeros there."""
+    extras = STEPWISE[kind] if stepwise else {}
+    layer = lively(KINDS[kind](I, H, 2, bidirectional=True, learn_initial_state=learned, **extras)).eval()
+    run = session(export(layer, initial_state=not learned))
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(4, 3, I, generator=generator)
+    names = "hc"[: len(layer.state_sizes)]
+    if learned:
+        states = [getattr(layer, f"initial_{name}").detach()[:, None].expand(-1, 3, -1) for name in names]
+    else:
+        states = [torch.randn(4, 3, size, generator=generator) for size in layer.state_sizes]
+    feed = {"input": x.numpy(), "lengths": np.array([4, 0, 2], np.int32)}
+    feed |= {} if learned else {f"{name}_0": state.numpy() for name, state in zip(names, states, strict=True)}
+    output, *final = run.run(None, feed)
+    assert not output[:, 1].any()
+    for found, initial in zip(final, states, strict=True):
+        np.testing.assert_array_equal(found[:, 1], initial[:, 1].numpy())
+        assert np.abs(found[:, 0] - initial[:, 0].numpy()).max() > 0.01
+
+
+@pytest.mark.parametrize("stepwise", [False, True])
+@pytest.mark.parametrize("learned", [False, True])
+def test_who_has_read_nothing_ends_at_zero_as_final_state_says(stepwise, learned):
+    layer = lively(gnn.GRU(I, H, bidirectional=True, learn_initial_state=learned, layer_norm=stepwise))
+    graph = graphs.Graph("ends")
+    x = graph.input("x", np.float32, ("time", "batch", I), "")
+    lengths = graph.input("lengths", np.int32, ("batch",), "")
+    output, (final, *_) = recurrent(graph, layer, x, lengths, None)
+    graph.output(ends(graph, layer, output, final, lengths), "end", np.float32, ("batch", 2 * H), "")
+    run = onnxruntime.InferenceSession(graph.model({}).SerializeToString(), providers=["CPUExecutionProvider"])
+    values = np.random.default_rng(0).normal(size=(4, 2, I)).astype(np.float32)
+    (found,) = run.run(None, {"x": values, "lengths": np.array([0, 3], np.int32)})
+    assert not found[0].any()
+    assert found[1].all()
 
 
 def test_what_only_training_knows_is_left_out():

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from gatelab.core.config import ModelConfig
+from gatelab.nn.onnx.proof import open_session
 from gatelab.tasks.classifying.labels import Labels
 from gatelab.tasks.classifying.model import Classifier
 from gatelab.tasks.classifying.onnx import Steps, export
@@ -50,3 +51,17 @@ def test_residual_connections_are_exported(pooling, bidirectional, cell):
         exported = export("toy", model, LABELS, each, {})
         assert model.encoder.residuals[0] == (each is steps)
         assert exported.difference() <= exported.tolerance <= 1e-4
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("pooling", ["last", "mean", "max", "attention"])
+def test_a_sequence_of_no_steps_has_no_class(pooling, bidirectional):
+    model = classifier(pooling, bidirectional=bidirectional)
+    run = open_session(export("toy", model, LABELS, STEPS, {}).content)
+    steps = np.random.default_rng(0).normal(size=(4, 3, 2)).astype(np.float32)  # (T, B, I)
+    both, alone = (
+        run.run(None, {"steps": steps[:, chosen], "lengths": np.array(lengths, np.int32)})[0]
+        for chosen, lengths in (([0, 1, 2], [4, 0, 2]), ([0, 2], [4, 2]))
+    )
+    assert np.isnan(both[1]).all()
+    np.testing.assert_allclose(both[[0, 2]], alone, atol=1e-7)

@@ -2,7 +2,7 @@
 
 from gatelab.nn.onnx.graph import Graph
 from gatelab.nn.onnx.int8 import quantised, rounded
-from gatelab.nn.onnx.layers import ends, export, layers_of, recurrent, require_known, within
+from gatelab.nn.onnx.layers import ends, export, layers_of, nonempty, recurrent, require_known, within
 from gatelab.nn.onnx.proof import Export, Sample, deviation, frozen, latency
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "frozen",
     "latency",
     "layers_of",
+    "nonempty",
     "quantised",
     "recurrent",
     "require_known",

@@ -71,8 +71,8 @@ def export(layer: nn.Module, *, lengths: bool = True, initial_state: bool = True
 
     Args:
         layer: a layer of gatelab, or a ``torch.nn.RNN``, ``LSTM`` or ``GRU``.
-        lengths: whether ``lengths (B,)``, from 1 to T, is an input. Beyond an item's length the output is zero, and
-            its final state is that after its last step.
+        lengths: whether ``lengths (B,)``, from 0 to T, is an input. Beyond an item's length the output is zero, and
+            its final state is that after its last step; of an item without steps, its initial state.
         initial_state: whether ``h_0`` (and ``c_0``), ``(L·D, B, H)``, are inputs; otherwise the layer begins from its
             learned initial state where it has one, and from zeros.
 
@@ -102,7 +102,7 @@ def _graph(layer: Recurrent, lengths: bool, initial_state: bool) -> Graph:
     shapes = {name: (stacked, "batch", size) for name, size in zip(STATES, layer.state_sizes, strict=False)}
     axes = ("batch", "time") if layer.batch_first else ("time", "batch")
     rows = graph.input("input", np.float32, (*axes, layer.input_size), "the sequences")
-    count = graph.input("lengths", np.int32, ("batch",), "steps of each sequence, from 1 on") if lengths else ""
+    count = graph.input("lengths", np.int32, ("batch",), "steps of each sequence, 0 to T") if lengths else ""
     initial = None
     if initial_state:
         text = "initial state {}; zeros to begin anew"
@@ -162,9 +162,9 @@ def recurrent(
     own = _own_states(graph, layer, x) if initial is None else initial
     parts = [_split(graph, state, L) for state in own]  # L values (D, B, H) for each state, or none
     finals: list[list[str]] = []
+    write = steps.scan if stepwise else _node
     for number, names in enumerate(layer_names(L, layer.bidirectional)):
         states = [part[number] for part in parts]
-        write = steps.scan if stepwise else _node
         outputs, *final = write(graph, layer, names, x, lengths, states)  # (T, D, B, H); (D, B, H)
         x = graph.reshape(graph.node("Transpose", outputs, perm=(0, 2, 1, 3)), 0, 0, D * layer.state_sizes[0])
         finals.append(final)
@@ -200,7 +200,11 @@ def ends(graph: Graph, encoder: Recurrent | Stack, output: str, final: str, leng
     D, H = _directions(top), top.state_sizes[0]
     if isinstance(encoder, Recurrent):  # the state is what it gives
         last = graph.slice(final, -D, np.iinfo(np.int64).max, axis=0)  # (D, B, H)
-        return graph.reshape(graph.node("Transpose", last, perm=[1, 0, 2]), 0, D * H)
+        found = graph.reshape(graph.node("Transpose", last, perm=[1, 0, 2]), 0, D * H)  # (B, D·H)
+        if not top.learn_initial_state:
+            return found
+        some = nonempty(graph, lengths, -1, 1)
+        return graph.node("Where", some, found, graph.constant(0, np.float32))  # not the state it would begin with
     one = graph.constant([1], np.int64)
     count = graph.reshape(graph.cast(lengths, np.int64), 1, -1, 1)  # (1, B, 1)
     at = graph.node("Max", graph.node("Sub", count, one), graph.constant([0], np.int64))  # (1, B, 1)
@@ -209,7 +213,7 @@ def ends(graph: Graph, encoder: Recurrent | Stack, output: str, final: str, leng
     if D == 2:  # backwards the last step is the first
         halves = graph.slice(found, 0, H, axis=2), graph.slice(graph.slice(output, 0, 1, axis=0), H, 2 * H, axis=2)
         found = graph.node("Concat", *halves, axis=2)
-    some = graph.node("Less", graph.constant([0], np.int64), count)  # (1, B, 1)
+    some = nonempty(graph, lengths, 1, -1, 1)
     return graph.reshape(graph.node("Where", some, found, graph.constant(0, np.float32)), -1, D * H)
 
 
@@ -219,6 +223,11 @@ def within(graph: Graph, x: str, lengths: str) -> str:
     zero, one = graph.constant(0, np.int64), graph.constant(1, np.int64)
     step = graph.reshape(graph.node("Range", zero, T, one), -1, 1, 1)  # (T, 1, 1)
     return graph.node("Less", step, graph.reshape(graph.cast(lengths, np.int64), 1, -1, 1))
+
+
+def nonempty(graph: Graph, lengths: str, *shape: int) -> str:
+    """Which sequences have any steps, bool, as ``shape`` with B in the place of -1."""
+    return graph.reshape(graph.node("Less", graph.constant(0, np.int64), graph.cast(lengths, np.int64)), *shape)
 
 
 def _node(
@@ -236,7 +245,14 @@ def _node(
     options: dict[str, Any] = {"hidden_size": layer.hidden_size, **kind.options}
     options |= {"direction": "bidirectional"} if layer.bidirectional else {}
     options |= {"activations": [kind.activation] * len(names)} if kind.activation else {}
-    return graph.nodes(kind.op, *inputs, outputs=1 + count, **options)
+    output, *final = graph.nodes(kind.op, *inputs, outputs=1 + count, **options)
+    return [output, *(_of_empty(graph, lengths, final, states) if lengths and states else final)]
+
+
+def _of_empty(graph: Graph, lengths: str, final: Sequence[str], initial: Sequence[str]) -> list[str]:
+    """Final states (D, B, H): of items without steps the initial ones, where onnxruntime's nodes give zeros."""
+    some = nonempty(graph, lengths, 1, -1, 1)
+    return [graph.node("Where", some, *pair) for pair in zip(final, initial, strict=True)]
 
 
 def _stacked(graph: Graph, kind: _Node, weights: Sequence[Weights], key: str) -> str:
@@ -289,7 +305,7 @@ def _sample(layer: Recurrent, double: Recurrent, B: int, T: int, lengths: bool, 
     shape = (B, T) if layer.batch_first else (T, B)
     inputs: dict[str, Array] = {"input": rng.normal(size=(*shape, layer.input_size)).astype(np.float32)}
     if lengths:
-        inputs["lengths"] = np.array(rng.permutation([T, *rng.integers(1, T + 1, B - 1)]), np.int32)  # (B,)
+        inputs["lengths"] = np.array(rng.permutation([T, *rng.integers(0, T + 1, B - 1)]), np.int32)  # (B,)
     for name, size in zip(STATES if initial_state else (), layer.state_sizes, strict=False):
         count = layer.num_layers * _directions(layer)
         inputs[f"{name}_0"] = rng.normal(size=(count, B, size)).astype(np.float32)  # (L·D, B, H)
@@ -304,14 +320,32 @@ def _outputs(layer: Recurrent, inputs: Mapping[str, Array]) -> dict[str, Array]:
     dtype = layer.weight_ih_l0.dtype
     x, *states = (torch.from_numpy(values).to(dtype) for name, values in inputs.items() if name != "lengths")
     hx = (tuple(states) if len(states) > 1 else states[0]) if states else None
-    if "lengths" in inputs:
-        count = torch.from_numpy(inputs["lengths"])
-        packed = pack_padded_sequence(x, count, batch_first=layer.batch_first, enforce_sorted=False)
-        packed, final = layer(packed, hx)
-        T = x.shape[1 if layer.batch_first else 0]
-        output, _ = pad_packed_sequence(packed, batch_first=layer.batch_first, total_length=T)
-    else:
-        output, final = layer(x, hx)
-    final = final if isinstance(final, tuple) else (final,)
+    count = torch.from_numpy(inputs["lengths"]) if "lengths" in inputs else None
+    output, *final = _read(layer, x, count, hx)
     found = {"output": output, **{f"{name}_n": state for name, state in zip(STATES, final, strict=False)}}
     return {name: tensor.numpy() for name, tensor in found.items()}
+
+
+def _read(layer: Recurrent, x: Tensor, lengths: Tensor | None, hx: Any) -> list[Tensor]:
+    """Output and final states of ``layer``; an item of length 0, which cannot be packed, keeps its initial state."""
+    if lengths is None:
+        output, final = layer(x, hx)
+        return [output, *(final if isinstance(final, tuple) else (final,))]
+    packed = pack_padded_sequence(x, lengths.clamp(min=1), batch_first=layer.batch_first, enforce_sorted=False)
+    packed, final = layer(packed, hx)
+    T = x.shape[1 if layer.batch_first else 0]
+    output, _ = pad_packed_sequence(packed, batch_first=layer.batch_first, total_length=T)
+    final = final if isinstance(final, tuple) else (final,)
+    some = (lengths > 0).unsqueeze(-1)  # (B, 1)
+    output = torch.where(some.unsqueeze(1 if layer.batch_first else 0), output, 0.0)
+    initial = (hx if isinstance(hx, tuple) else (hx,)) if hx is not None else _initial(layer, len(lengths))
+    return [output, *(torch.where(some, f, i) for f, i in zip(final, initial, strict=True))]
+
+
+def _initial(layer: Recurrent, B: int) -> list[Tensor]:
+    """The states ``(L·D, B, H)`` that ``layer`` begins with where none are given."""
+    names = STATES[: len(layer.state_sizes)]
+    if layer.learn_initial_state:
+        return [getattr(layer, f"initial_{name}").unsqueeze(1).expand(-1, B, -1) for name in names]
+    count = layer.num_layers * _directions(layer)
+    return [layer.weight_ih_l0.new_zeros(count, B, size) for size in layer.state_sizes]

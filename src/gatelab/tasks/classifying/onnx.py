@@ -15,7 +15,19 @@ import torch
 from torch import nn
 
 from gatelab.core.random import generator
-from gatelab.nn.onnx import Export, Graph, Sample, deviation, ends, frozen, layers_of, recurrent, require_known, within
+from gatelab.nn.onnx import (
+    Export,
+    Graph,
+    Sample,
+    deviation,
+    ends,
+    frozen,
+    layers_of,
+    nonempty,
+    recurrent,
+    require_known,
+    within,
+)
 from gatelab.nn.onnx.graph import array
 from gatelab.nn.pooling import Pooling
 from gatelab.tasks.classifying.batches import ClassBatch
@@ -59,7 +71,7 @@ def export(name: str, model: Classifier, labels: Labels, steps: Steps, metadata:
     network, exact = frozen(model), frozen(model, torch.float64)
     graph = Graph(f"gatelab_{name.replace('-', '_')}")
     given = graph.input("steps", steps.dtype, ("time", "batch", *steps.width), steps.text)
-    lengths = graph.input("lengths", np.int32, ("batch",), "steps of each sequence, from 1 on")
+    lengths = graph.input("lengths", np.int32, ("batch",), "steps of each sequence, from 1 on; of none: NaN")
     probabilities = write(graph, network, steps.features(graph, given), lengths)  # (B, K)
     text = f"of the classes {labels.said()}, in this order"
     graph.output(probabilities, "probabilities", np.float32, ("batch", len(labels)), text)
@@ -70,14 +82,16 @@ def export(name: str, model: Classifier, labels: Labels, steps: Steps, metadata:
 
 
 def write(graph: Graph, model: Classifier, features: str, lengths: str) -> str:
-    """The probabilities ``(B, K)`` from features ``(T, B, I)`` and lengths ``(B,)`` int32."""
+    """The probabilities ``(B, K)`` from features ``(T, B, I)`` and lengths ``(B,)`` int32; NaN for a length of 0."""
     output, (final, *_) = recurrent(graph, model.encoder, features, lengths, None)  # (T, B, F), (L·D, B, H)
     if model.pooling.kind == "last":
         pooled = ends(graph, model.encoder, output, final, lengths)  # (B, F)
     else:
         pooled = _pooled(graph, model.pooling, output, lengths)  # (B, F)
     scale = graph.constant(1 / float(model.temperature), np.float32)
-    return graph.node("Softmax", graph.node("Mul", graph.linear(pooled, model.head), scale), axis=1)
+    found = graph.node("Softmax", graph.node("Mul", graph.linear(pooled, model.head), scale), axis=1)  # (B, K)
+    nan = graph.constant(np.nan, np.float32)
+    return graph.node("Where", nonempty(graph, lengths, -1, 1), found, nan)  # who has read nothing knows no class
 
 
 def _pooled(graph: Graph, pooling: Pooling, output: str, lengths: str) -> str:
