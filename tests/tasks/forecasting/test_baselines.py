@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
+from statsmodels.tsa.statespace.exponential_smoothing import ExponentialSmoothing
 from statsmodels.tsa.statespace.sarimax import SARIMAX
 
 from gatelab.tasks.forecasting import baselines, statespace
@@ -98,10 +100,10 @@ def test_state_space_forecasts_are_statsmodels_own():
     y = np.cumsum(rng.normal(size=120))
     y[40:43] = np.nan
     windows = windows_over([y[:, None]])
-    baseline = statespace.StateSpaceBaseline(
-        windows, lambda rows, season: [partial(SARIMAX, order=(1, 1, 1))], season=1
-    )
     origins = windows.origins["test"][::5]
+    baseline = statespace.StateSpaceBaseline(
+        windows, lambda rows, season: [partial(SARIMAX, order=(1, 1, 1))], 1, origins
+    )
     found = baseline(windows, origins)
     series = windows.series[0]
     scaled = (y - series.centre[0]) / series.deviation[0]
@@ -120,12 +122,13 @@ def test_state_space_baselines_are_never_fitted_on_a_test_table():
     )
     bounds = {"train": [(0, 80), (0, 0)], "validation": [(80, 120), (0, 0)], "test": [(0, 0), (0, 60)]}
     windows = Windows(windows.series, bounds, 6, 5, "last")
+    origins = windows.origins["test"]
     baseline = statespace.StateSpaceBaseline(
-        windows, lambda rows, season: [partial(SARIMAX, order=(1, 0, 0))], season=1
+        windows, lambda rows, season: [partial(SARIMAX, order=(1, 0, 0))], 1, origins
     )
     scaled = (known[:80, 0] - windows.series[0].centre[0]) / windows.series[0].deviation[0]
     coefficient = SARIMAX(scaled, order=(1, 0, 0)).fit(disp=False).params[0]
-    assert baseline.fits[1, 0][0].transition[0, 0, -1] == pytest.approx(coefficient)
+    assert baseline.fits[1, 0].model.transition[0, 0, -1] == pytest.approx(coefficient)
 
 
 @pytest.mark.parametrize("family", [statespace.arimas, statespace.exponential_smoothings])
@@ -134,8 +137,43 @@ def test_state_space_baselines_follow_a_season(family):
     y = 10 * np.sin(2 * np.pi * np.arange(160) / 4) + rng.normal(0, 0.5, 160)
     windows = windows_over([y[:, None]])
     origins = windows.origins["test"]
-    found = statespace.StateSpaceBaseline(windows, family, season=4)(windows, origins)
+    found = statespace.StateSpaceBaseline(windows, family, 4, origins)(windows, origins)
     assert np.abs(found - baselines.truth_of(windows, origins)).mean() < 1.5
+
+
+MODELS = {
+    "ARIMA": partial(SARIMAX, order=(2, 1, 2)),
+    "ARMA": partial(SARIMAX, order=(1, 0, 1), trend="c"),
+    "ETS": partial(ExponentialSmoothing, trend=True, damped_trend=True, initialization_method="concentrated"),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_long_series_is_filtered_in_blocks_as_at_once(name, monkeypatch):
+    """With gaps, at some rows, and from a late start: what statsmodels gives for the whole series."""
+    rng = np.random.default_rng(5)
+    y = np.cumsum(rng.normal(0, 0.1, 3000)) + rng.normal(0, 0.3, 3000)
+    y[rng.random(3000) < 0.05] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fitted = MODELS[name](y[:500]).fit(disp=False)
+        whole = fitted.apply(y).filter_results.filtered_state
+        rows = np.sort(rng.choice(np.arange(2000, 2900), 50, replace=False))
+        for block, tolerance in ((200_000, 0.0), (700, 1e-6)):
+            found = statespace.filtered(fitted, y, rows, block)
+            np.testing.assert_allclose(found.states, whole[:, rows], rtol=0, atol=tolerance)
+        monkeypatch.setattr(statespace, "_WARM_UP", 1500)
+        late = statespace.filtered(fitted, y, rows)
+    np.testing.assert_allclose(late.states, whole[:, rows], rtol=0, atol=1e-3 if name == "ETS" else 1e-6)
+
+
+def test_no_forecast_is_made_from_a_row_that_was_not_filtered():
+    y = np.cumsum(np.random.default_rng(6).normal(size=120))
+    windows = windows_over([y[:, None]])
+    origins = windows.origins["test"]
+    baseline = statespace.StateSpaceBaseline(windows, statespace.exponential_smoothings, 1, origins[::2])
+    with pytest.raises(RuntimeError, match="not among the origins"):
+        baseline(windows, origins[1:2])
 
 
 def test_residual_quantiles_are_those_of_the_validation_errors(windows):

@@ -141,10 +141,15 @@ def scales(windows: Windows, origins: Array) -> tuple[Array, Array]:
 
 def residual_quantiles(points: Points, windows: Windows, levels: Array) -> Array:
     """Quantiles of a baseline's own validation errors, per step and target: ``(K, O, Q)`` in scaled units."""
-    origins = windows.thinned("validation", _MOST_WINDOWS)
+    origins = residual_origins(windows)
     truth = truth_of(windows, origins)  # (K, N, O)
     error = (truth - points(windows, origins)) / scales(windows, origins)[1]  # (K, N, O)
     return np.moveaxis(np.nanquantile(error, levels, axis=1), 0, -1)  # (K, O, Q)
+
+
+def residual_origins(windows: Windows) -> Array:
+    """Where a baseline's validation errors are taken, ``(N,)``."""
+    return windows.thinned("validation", _MOST_WINDOWS)
 
 
 def truth_of(windows: Windows, origins: Array) -> Array:

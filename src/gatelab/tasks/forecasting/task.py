@@ -282,11 +282,14 @@ class Forecasting(Task):
         if self.features.known_channels:
             makers["linear + known ahead"] = lambda: baselines.LinearAutoregression(self.windows, ahead=True)
         if statespace.affordable(self.windows):
-            makers["ARIMA"] = lambda: statespace.StateSpaceBaseline(self.windows, statespace.arimas, self.season)
-            makers["ETS"] = lambda: statespace.StateSpaceBaseline(
-                self.windows, statespace.exponential_smoothings, self.season
-            )
+            for name, family in (("ARIMA", statespace.arimas), ("ETS", statespace.exponential_smoothings)):
+                makers[name] = partial(self._state_space, family)
         return makers
+
+    def _state_space(self, family: Any) -> Points:
+        parts = [part for part in self.windows.origins if part != "train"]
+        asked = [*map(self._scored_origins, parts), baselines.residual_origins(self.windows)]
+        return statespace.StateSpaceBaseline(self.windows, family, self.season, np.concatenate(asked))
 
     def _evaluate_baseline(self, make: Callable[[], Points], part: Part) -> Evaluation:
         points = make()
