@@ -11,8 +11,9 @@ import toys
 from gatelab.core.config import ModelConfig
 from gatelab.core.errors import InputError
 from gatelab.training import fit
-from gatelab.training.events import Started
+from gatelab.training.events import Scored, Scoring, Started
 from gatelab.training.progress import ProgressBar, expectation
+from gatelab.training.scoring import score_all
 
 
 def test_expectation(tmp_path):
@@ -35,6 +36,23 @@ def test_the_bar_says_before_during_and_after(tmp_path):
     assert "gru: 169 parameters, about " in said[:before]
     assert before < after
     assert ", best epoch 2 (0." in said[after:]
+
+
+def test_scoring_is_said_contender_by_contender_and_the_bar_goes(monkeypatch):
+    text, events = io.StringIO(), []
+    bar = ProgressBar("gru", Console(file=text, width=200, force_terminal=True))
+    task = toys.EchoTask.open(0, toys.EchoConfig(length=1024))
+    model = task.build(ModelConfig("gru", hidden_size=3))
+    scored = score_all(task, "gru", model, "test", [bar, events.append])
+    assert list(scored) == ["gru", *task.baselines()]
+    assert scored["gru"].metrics == task.evaluate(model, "test").metrics
+    assert events == [*(Scoring(name, k, len(scored)) for k, name in enumerate(scored)), Scored()]
+    assert "gru: scoring gru" in text.getvalue()
+    assert text.getvalue().endswith("\x1b[2K")
+    monkeypatch.setattr(task, "evaluate", lambda model, part: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        score_all(task, "gru", model, "test", [events.append])
+    assert events[-1] == Scored()
 
 
 def test_the_bar_goes_when_the_run_fails(tmp_path, monkeypatch):

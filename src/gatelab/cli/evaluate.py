@@ -63,11 +63,13 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _evaluate(loaded: Loaded, options: Options) -> None:
+    from gatelab.training.progress import ProgressBar
+    from gatelab.training.scoring import score_all
+
     task = loaded.task.reopen(options.data, "evaluate")
     note(*task.notes)
     cell = loaded.run.model.cell
-    scored = {cell: task.evaluate(loaded.model, "test")}
-    scored |= {name: evaluate("test") for name, evaluate in task.baselines().items()}
+    scored = score_all(task, cell, loaded.model, "test", [ProgressBar(cell, err)])
     if options.json:
         metrics = {name: dict(found.metrics) for name, found in scored.items()}
         say_json(finite({"metric": task.metrics[0].name, "items": scored[cell].items, "metrics": metrics}))

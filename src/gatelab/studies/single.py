@@ -18,6 +18,7 @@ from gatelab.studies.wording import called
 from gatelab.training import Fitted, fit
 from gatelab.training.events import Listener
 from gatelab.training.runs import environment
+from gatelab.training.scoring import score_all
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,8 @@ def train_one(
     """Trains, or goes on with a training that was cut short, and scores the model beside every baseline."""
     fitted = fit(task, model, training, seed=seed, folder=folder, listeners=listeners)
     part: Part = "test" if task.count("test", 1) else "validation"
-    baselines = {name: evaluate(part) for name, evaluate in task.baselines().items()}
-    return Single(task, fitted, model.cell, seed, part, task.evaluate(fitted.model, part), baselines)
+    scored = score_all(task, model.cell, fitted.model, part, listeners)
+    return Single(task, fitted, model.cell, seed, part, scored.pop(model.cell), scored)
 
 
 def _learning_curve(history: Sequence[Mapping[str, Any]]) -> Section:

@@ -10,6 +10,7 @@ from typing import Any
 from gatelab.core.config import ModelConfig
 from gatelab.core.task import Task
 from gatelab.training import fit
+from gatelab.training.scoring import score_all
 
 
 def score_fold(
@@ -38,6 +39,5 @@ def score_fold(
     """
     settings = replace(task.training_defaults(), **training)
     fitted = fit(task, model, settings, seed=seed, folder=folder, listeners=listeners)
-    scored = {model.cell: task.evaluate(fitted.model, "test")}
-    scored |= {name: evaluate("test") for name, evaluate in task.baselines().items()}
+    scored = score_all(task, model.cell, fitted.model, "test", listeners)
     return [{**facts, "method": name, **evaluation.metrics} for name, evaluation in scored.items()]

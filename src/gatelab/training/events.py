@@ -87,5 +87,20 @@ class Failed:
     error: BaseException
 
 
-Event = Started | Stepped | EpochEnded | Checkpointed | Warned | Finished | Failed
+@dataclass(frozen=True)
+class Scoring:
+    """After the training, before a model or a baseline is scored."""
+
+    name: str
+    done: int
+    """Scored before."""
+    total: int
+
+
+@dataclass(frozen=True)
+class Scored:
+    """All are scored, or an error ended it."""
+
+
+Event = Started | Stepped | EpochEnded | Checkpointed | Warned | Finished | Failed | Scoring | Scored
 Listener = Callable[[Event], Any]

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gatelab.report.text import duration
-from gatelab.training.events import EpochEnded, Event, Failed, Finished, Started, Stepped, Warned
+from gatelab.training.events import EpochEnded, Event, Failed, Finished, Scored, Scoring, Started, Stepped, Warned
 
 
 def expectation(event: Started) -> str:
@@ -20,7 +20,7 @@ def expectation(event: Started) -> str:
 
 
 class ProgressBar:
-    """Listener that shows a bar; the bar goes when the run ends, whichever way.
+    """Listener that shows a bar, while training and while scoring; it goes when that ends, whichever way.
 
     Args:
         label: what is being trained.
@@ -55,8 +55,20 @@ class ProgressBar:
             case Finished():
                 self._bar.stop()
                 self._say(f"{self.label}: {_end(event)}")
-            case Failed():
+            case Scoring(name, done, total):
+                self._scoring(name, done, total)
+            case Failed() | Scored():
                 self._bar.stop()
+
+    def _scoring(self, name: str, done: int, total: int) -> None:
+        text = f"{self.label}: scoring {name}"
+        if done:
+            self._bar.update(self._task, completed=done, description=text)
+            return
+        if self._task is not None:  # that of the training
+            self._bar.remove_task(self._task)
+        self._task = self._bar.add_task(text, total=total)
+        self._bar.start()
 
     def _say(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False)
