@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from gatelab.core.errors import DataError, InputError, nearest
+from gatelab.data.names import known_as, said_renamed, said_unseen
 from gatelab.data.reading import RawTable
 from gatelab.data.roles import Column, Roles
 from gatelab.data.timeline import Timeline
@@ -80,10 +81,12 @@ def choose_like(raw: RawTable, roles: Roles, columns: tuple[Column, ...]) -> Cho
             values.append(_checked(raw, column.name, numbers(raw, column.name, roles.missing)))
             continue
         cells = text_cells(raw, column.name, roles.missing)
-        unseen = sorted(set(cells.drop_null().unique().to_pylist()) - set(column.levels))
-        if unseen:
-            notes.append(f"{column.name}: {', '.join(unseen[:5])} not seen in training, taken as missing")
-        values.append(codes_of(cells, column.levels))
+        found = cells.drop_null().unique().to_pylist()
+        renamed = known_as(found, column.levels)
+        notes += said_renamed(column.name, renamed)
+        unseen = sorted(set(found) - set(renamed))
+        notes += said_unseen(column.name, unseen, column.levels, "taken as missing")
+        values.append(codes_of(cells, column.levels, renamed))
     return Chosen(columns, np.stack(values, axis=1), tuple(notes))
 
 

@@ -18,8 +18,8 @@ from gatelab.data.wording import counted
 from gatelab.data.zones import at_clock_change
 
 Array = np.ndarray
-Piece = tuple[str, pd.DatetimeIndex | pd.RangeIndex, Array]
-"""Id, stamps ``(T,)`` and values ``(T, C)`` of one series."""
+Piece = tuple[str, pd.DatetimeIndex | pd.RangeIndex, Array, Array | None]
+"""Id, stamps ``(T,)``, values ``(T, C)`` and steps with a row ``(T,)`` of one series; none: all have one."""
 
 
 class Regular(NamedTuple):
@@ -48,14 +48,14 @@ def regular(
     if rows.stamps is None:
         frequency = Frequency(asked.alias if asked else "rows", rows=True)
         series: list[Piece] = [
-            (name, pd.RangeIndex(piece.stop - piece.start), rows.values[piece])
+            (name, pd.RangeIndex(piece.stop - piece.start), rows.values[piece], None)
             for name, piece in zip(rows.ids, rows.pieces, strict=True)
         ]
         return Regular(series, frequency, _notes(rows, columns, frequency, []))
     frequency = asked or _common(raw, rows)
     if frequency.rows:
         series = [
-            (name, _shown(rows, rows.stamps[piece]), rows.values[piece])
+            (name, _shown(rows, rows.stamps[piece]), rows.values[piece], None)
             for name, piece in zip(rows.ids, rows.pieces, strict=True)
         ]
         return Regular(series, frequency, _notes(rows, columns, frequency, []))
@@ -64,7 +64,7 @@ def regular(
     ]
     frequency = grids[0].frequency
     series = [
-        (name, _on_zone(rows, grid), _spread(grid, rows.values[piece]))
+        (name, _on_zone(rows, grid), _spread(grid, rows.values[piece]), _given(grid))
         for name, piece, grid in zip(rows.ids, rows.pieces, grids, strict=True)
     ]
     return Regular(series, frequency, _notes(rows, columns, frequency, grids))
@@ -76,6 +76,14 @@ def _spread(grid: Grid, values: Array) -> Array:
     spread = np.full((grid.length, values.shape[1]), np.nan)  # (T, C)
     spread[grid.places] = values
     return spread
+
+
+def _given(grid: Grid) -> Array | None:
+    if grid.length == len(grid.places):
+        return None
+    given = np.zeros(grid.length, bool)  # (T,)
+    given[grid.places] = True
+    return given
 
 
 # ---- clocks and calendars -------------------------------------------------------------------------------------

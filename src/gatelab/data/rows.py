@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 from gatelab.core.errors import DataError
 from gatelab.data.columns import Chosen
 from gatelab.data.frequency import microseconds
+from gatelab.data.names import known_as, merged, said_renamed, said_unseen
 from gatelab.data.reading import RawTable
 from gatelab.data.roles import Roles
 from gatelab.data.timeline import Timeline
@@ -36,18 +38,28 @@ class Rows(NamedTuple):
         return [slice(int(start), int(stop)) for start, stop in zip(self.bounds[:-1], self.bounds[1:], strict=True)]
 
 
-def ordered(raw: RawTable, roles: Roles, timeline: Timeline, chosen: Chosen) -> Rows:
+def ordered(
+    raw: RawTable, roles: Roles, timeline: Timeline, chosen: Chosen, known: Sequence[str] | None = None
+) -> Rows:
     """Sorts rows by series and stamp, and leaves one row for each stamp.
+
+    Args:
+        raw: the cells.
+        roles: which column names the series.
+        timeline: the stamp of every row.
+        chosen: the values of every row.
+        known: the ids of the series that a model was trained on, if the table is for one.
 
     Raises:
         DataError: rows of one series with the same stamp and different values; a row without an id.
     """
-    ids, series_of = _series(raw, roles)
+    ids, series_of, said = _series(raw, roles, known)
     if timeline.stamps is None:
         order = np.argsort(series_of, kind="stable")  # (T,)
         bounds = np.searchsorted(series_of[order], np.arange(len(ids) + 1))  # (S + 1,)
-        return Rows(None, chosen.values[order], ids, bounds)
+        return Rows(None, chosen.values[order], ids, bounds, notes=tuple(said))
     stamps, zone, notes = localised(raw, roles, timeline, series_of)
+    notes = [*said, *notes]
     micros = microseconds(stamps)  # (T,)
     order = np.lexsort((micros, series_of))  # (T,)
     if (np.diff(micros[np.argsort(series_of, kind="stable")]) * (np.diff(np.sort(series_of)) == 0) < 0).any():
@@ -57,10 +69,10 @@ def ordered(raw: RawTable, roles: Roles, timeline: Timeline, chosen: Chosen) -> 
     return Rows(stamps[order], values, ids, bounds, zone, tuple(notes))
 
 
-def _series(raw: RawTable, roles: Roles) -> tuple[tuple[str, ...], Array]:
-    """The names of the series, in the order of the file, and which of them each row belongs to. (T,)"""
+def _series(raw: RawTable, roles: Roles, known: Sequence[str] | None) -> tuple[tuple[str, ...], Array, list[str]]:
+    """The names of the series, in the order of the file, which of them each row belongs to ``(T,)``, and notes."""
     if roles.id is None:
-        return ("",), np.zeros(len(raw.frame), "int64")
+        return ("",), np.zeros(len(raw.frame), "int64"), []
     cells = text_cells(raw, roles.id, roles.missing)
     if cells.null_count:
         row = int(cells.is_null().to_numpy(zero_copy_only=False).argmax())
@@ -68,7 +80,17 @@ def _series(raw: RawTable, roles: Roles) -> tuple[tuple[str, ...], Array]:
             f"{raw.where(row)} of {raw.name} has no value in the id column {roles.id!r}", fix="fill in or remove it"
         )
     codes = cells.dictionary_encode()
-    return tuple(codes.dictionary.to_pylist()), codes.indices.to_numpy().astype("int64")
+    given = codes.dictionary.to_pylist()
+    renamed = merged(given) if known is None else known_as(given, known)
+    called = [renamed.get(name, name) for name in given]
+    ids = tuple(dict.fromkeys(called))
+    place = {name: number for number, name in enumerate(ids)}
+    series_of = np.array([place[name] for name in called])[codes.indices.to_numpy()]  # (T,)
+    notes = said_renamed(roles.id, renamed)
+    if known is not None:
+        unseen = [name for name in ids if name not in set(known)]
+        notes += said_unseen(roles.id, unseen, known, "scaled by all series of the training together")
+    return ids, series_of.astype("int64"), notes
 
 
 def _once(

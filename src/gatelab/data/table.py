@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,8 @@ class Series:
     """(T,) rising; with a zone where the table has one; row numbers where it has no stamps."""
     values: Array
     """(T, C) float64 in the user's units: NaN is missing, a category is an index into its column's levels."""
+    given: Array | None = None
+    """(T,) bool: whether the table has a row for the step, be it an empty one; none: it has one for every step."""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -68,6 +70,7 @@ class SeriesTable:
             "columns": [column.to_dict() for column in self.columns],
             "frequency": {"alias": self.frequency.alias, "rows": self.frequency.rows},
             "zone": self.zone,
+            "series": [series.id for series in self.series] if self.roles.id else [],
         }
 
     def to_frame(self) -> pd.DataFrame:
@@ -106,7 +109,9 @@ def read_table(source: Source, roles: Roles | None = None) -> SeriesTable:
 
 
 def read_like(source: Source, schema: Mapping[str, Any]) -> SeriesTable:
-    """Reads a table as another one was read: the same columns, levels and frequency.
+    """Reads a table as another one was read: the same columns, levels, names of series and frequency.
+
+    Series and levels that the other table did not have are noted; numerals that are equal are one name.
 
     Args:
         source: as for ``read_table``.
@@ -120,14 +125,20 @@ def read_like(source: Source, schema: Mapping[str, Any]) -> SeriesTable:
     timeline = find_time(raw, roles)
     columns = tuple(Column.from_dict(entry) for entry in schema["columns"])
     chosen = choose_like(raw, roles, columns)
-    return _assemble(raw, roles, timeline, chosen, Frequency(**schema["frequency"]), learned=True)
+    return _assemble(raw, roles, timeline, chosen, Frequency(**schema["frequency"]), known=schema["series"])
 
 
 def _assemble(
-    raw: RawTable, roles: Roles, timeline: Timeline, chosen: Chosen, asked: Frequency | None, learned: bool = False
+    raw: RawTable,
+    roles: Roles,
+    timeline: Timeline,
+    chosen: Chosen,
+    asked: Frequency | None,
+    known: Sequence[str] | None = None,
 ) -> SeriesTable:
-    rows = ordered(raw, roles, timeline, chosen)
-    grid = regular(raw, rows, chosen.columns, asked, learned)
+    """``known``: the series of the table that this one is read like, if it is."""
+    rows = ordered(raw, roles, timeline, chosen, known)
+    grid = regular(raw, rows, chosen.columns, asked, learned=known is not None)
     series = tuple(Series(*entry) for entry in grid.series)
     resolved = dataclasses.replace(
         roles,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -190,6 +191,16 @@ def levels(cells: pa.Array) -> tuple[str, ...] | None:
     return tuple(found)
 
 
-def codes_of(cells: pa.Array, known: tuple[str, ...]) -> Array:
-    """Each cell as an index into ``known``, NaN where missing or not among them. (T,)"""
-    return _to_numpy(pc.cast(pc.index_in(cells, value_set=pa.array(known, type=cells.type)), pa.float64()))
+def codes_of(cells: pa.Array, known: tuple[str, ...], called: Mapping[str, str] | None = None) -> Array:
+    """Each cell as an index into ``known``, NaN where missing or not among them. (T,)
+
+    Args:
+        cells: text.
+        known: the levels.
+        called: which level a cell stands for, where that is not for each the level of its own name.
+    """
+    called = {level: level for level in known} if called is None else called
+    written = pa.array(list(called), type=cells.type)
+    codes = np.array([*map(known.index, called.values()), np.nan])  # (levels,) and what is none
+    found = pc.fill_null(pc.index_in(cells, value_set=written), len(called))
+    return codes[found.to_numpy(zero_copy_only=False)]  # (T,)

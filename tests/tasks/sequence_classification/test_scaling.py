@@ -81,3 +81,40 @@ def test_comes_back_from_plain_values():
     back = Scaling.restore(json.loads(json.dumps(found.state())))
     for rows in sequences():
         np.testing.assert_array_equal(back.read(rows), found.read(rows))
+
+
+def still(count=4, steps=20, level=3.0):
+    rng = generator(0, "still")
+    rows = [np.stack([rng.normal(size=steps), np.full(steps, level)], axis=1) for _ in range(count)]
+    return Ragged.of(rows, np.float64, (2,))
+
+
+@pytest.mark.parametrize("level", [0.0, 0.1, 1e9])
+@pytest.mark.parametrize("by", ["channel", "sequence"])
+def test_a_channel_that_stands_still_in_training_says_nothing_later(by, level):
+    values = still(level=level)
+    found = Scaling.learn(values, by, 1)
+    assert found.still.tolist() == [1]
+    strange = np.stack([np.arange(20.0), 5e4 * np.arange(20.0) - 1], axis=1)
+    assert not found.read(strange)[:, 1].any()
+    assert found.read(strange)[:, 0].any()
+    back = Scaling.restore(json.loads(json.dumps(found.state(), allow_nan=False)))
+    np.testing.assert_array_equal(back.read(strange), found.read(strange))
+
+
+def test_a_channel_that_hardly_moves_is_bounded_and_it_is_counted():
+    rows = [np.array([[0.0, 1.0], [1e-6, -1.0], [-1e-6, 1.0]])] * 3
+    found = Scaling.learn(Ragged.of(rows, np.float64, (2,)), "channel", 1)
+    strange = np.array([[5e4, 2.9], [-5e4, -3.1], [0.0, np.nan]])
+    least, most = found.scaled(rows[0])[:, 0].min(), found.scaled(rows[0])[:, 0].max()
+    np.testing.assert_allclose(found.scaled(strange)[:, 0], [2 * most - least, 2 * least - most, 0])
+    np.testing.assert_array_equal(found.beyond(Ragged.of([strange], np.float64, (2,))), [2, 1])
+    assert not found.beyond(Ragged.of(rows, np.float64, (2,))).any()
+
+
+def test_states_of_before_have_no_bounds():
+    state = Scaling.learn(still(), "channel", 1).state()
+    del state["limits"]
+    strange = np.full((2, 2), 5e4)
+    np.testing.assert_allclose(Scaling.restore(state).read(strange)[:, 1], 5e4 - 3)
+    assert not len(Scaling.restore(state).still)

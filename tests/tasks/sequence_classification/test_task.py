@@ -168,3 +168,23 @@ def test_exports_whatever_the_scaling(pooling):
         task = opened((X, y), pooling=pooling, layout=Layout(gaps=True), **settings)
         exported = task.export(task.build(ModelConfig("lstm", hidden_size=3, bidirectional=True)))
         assert exported.difference() <= exported.tolerance
+
+
+@pytest.mark.parametrize("scale", ["channel", "sequence"])
+def test_a_channel_that_stands_still_in_training_changes_no_answer_later(scale):
+    X, y = bumps()
+    wide = [np.concatenate([rows, np.full((len(rows), 1), 3.0)], axis=1) for rows in X]
+    task = opened((wide, y), scale=scale)
+    assert any("read as 0" in note and "channel 3" in note for note in task.notes)
+    torch.manual_seed(0)
+    model = task.build(ModelConfig("gru", hidden_size=4)).eval()
+    strange = [rows * [1, 1, 1e4] + [0, 0, at] for at, rows in enumerate(wide)]
+    np.testing.assert_array_equal(
+        task.predict(model, strange).filter(like="p("), task.predict(model, wide).filter(like="p(")
+    )
+    notes = task.predict(model, strange).attrs["notes"]
+    assert any("channel 3 (" in note for note in notes) == (scale == "channel"), "each value that is not read as it is"
+    again = SequenceClassification.restore(task.config, task.state()).reopen((strange, y), "update")
+    assert any("read as 0" in note for note in again.notes)
+    exported = task.export(model)
+    assert exported.difference() <= exported.tolerance

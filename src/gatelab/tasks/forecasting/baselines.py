@@ -140,10 +140,15 @@ def scales(windows: Windows, origins: Array) -> tuple[Array, Array]:
 
 
 def residual_quantiles(points: Points, windows: Windows, levels: Array) -> Array:
-    """Quantiles of a baseline's own validation errors, per step and target: ``(K, O, Q)`` in scaled units."""
+    """Quantiles of a baseline's own validation errors, per step and target: ``(K, O, Q)`` in scaled units.
+
+    Series that stand still tell nothing of the others; where all do, there is no spread.
+    """
     origins = residual_origins(windows)
     truth = truth_of(windows, origins)  # (K, N, O)
     error = (truth - points(windows, origins)) / scales(windows, origins)[1]  # (K, N, O)
+    held = ~np.isnan(windows.held(origins))  # (N, O)
+    error = np.where(held & ~held.all(axis=0), np.nan, error)  # (K, N, O)
     return np.moveaxis(np.nanquantile(error, levels, axis=1), 0, -1)  # (K, O, Q)
 
 

@@ -7,7 +7,7 @@ which travels with the model as plain JSON.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,10 @@ import pandas as pd
 from gatelab.data.frequency import Frequency
 from gatelab.data.roles import Column
 from gatelab.data.table import Series, SeriesTable
+from gatelab.tasks.forecasting import held
+from gatelab.tasks.forecasting.covariates import sometimes_empty
+from gatelab.tasks.forecasting.held import Held
+from gatelab.tasks.forecasting.scaling import learn_constants, learn_limits, learn_scales
 
 Array = np.ndarray
 _DAY, _WEEK, _YEAR = 86_400.0, 7 * 86_400.0, 365.2425 * 86_400.0
@@ -39,6 +43,8 @@ class Prepared:
     raw: Array  # (T, O) targets in the user's units, NaN where missing
     centre: Array  # (O,) what was subtracted from the targets
     deviation: Array  # (O,) what they were divided by
+    held: Held | None = None
+    """Targets that stand still; none: all move."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,12 @@ class Features:
     """For each series, centre and deviation of every column (0 and 1 for categories); "" is all series pooled."""
     zone: str | None = None
     """Time zone of the stamps, for the calendar on the local clock."""
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Covariates of numbers: how far they are read, in deviations; those not named, without bounds."""
+    constants: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """For each series with targets that never move in training the value of each of these."""
+    may_be_empty: tuple[str, ...] = ()
+    """Covariates that were empty in some row of training: a cell of theirs may be empty ahead, too."""
 
     # ---- fitting ----------------------------------------------------------------------------------------------
 
@@ -65,8 +77,7 @@ class Features:
         """Scales, levels and channels from the first ``train_rows[id]`` rows of each series."""
         heads = {series.id: series.values[: train_rows[series.id]] for series in table.series}  # (T, C) each
         pooled = np.concatenate(list(heads.values()))  # (ΣT, C)
-        scales = {"": _scale(pooled, table.columns)}
-        scales |= {id: _scale(head, table.columns) for id, head in heads.items()}
+        scales = learn_scales(heads, table.columns)
         numbers = {c: column.kind == "number" for c, column in enumerate(table.columns)}
         return cls(
             columns=tuple(table.columns),
@@ -78,8 +89,11 @@ class Features:
                 if not numbers[c]
             },
             gappy=tuple(col.name for c, col in enumerate(table.columns) if numbers[c] and np.isnan(pooled[:, c]).any()),
-            scales=scales,
+            scales={id: (tuple(centre.tolist()), tuple(unit.tolist())) for id, (centre, unit) in scales.items()},
             zone=table.zone,
+            limits=learn_limits(heads, scales, table.columns),
+            constants=learn_constants(heads, table.columns),
+            may_be_empty=sometimes_empty(table, train_rows),
         )
 
     # ---- channels ---------------------------------------------------------------------------------------------
@@ -112,9 +126,13 @@ class Features:
             return [f"{column.name}={column.levels[code]}" for code in self.levels[column.name]]
         return [column.name] + ([f"{column.name} observed"] if column.name in self.gappy else [])
 
+    def scale_of(self, id: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Centre and deviation of every column in a series; in one not met in training, of all series pooled."""
+        return self.scales.get(id, self.scales[""])
+
     def prepare(self, series: Series) -> Prepared:
         """One series as channels; a series not met in training is scaled by all training series pooled."""
-        centre, deviation = (np.asarray(s) for s in self.scales.get(series.id, self.scales[""]))  # (C,) each
+        centre, deviation = (np.asarray(part) for part in self.scale_of(series.id))  # (C,) each
         scaled = (series.values - centre) / deviation  # (T, C)
         at = self.of("target")
         seen = np.isfinite(scaled[:, at])  # (T, O)
@@ -136,14 +154,33 @@ class Features:
             raw=series.values[:, at],
             centre=centre[at],
             deviation=deviation[at],
+            held=self.standing(series),
         )
 
+    def standing(self, series: Series) -> Held | None:
+        """Which targets of a series stand still; none where all move."""
+        raw = series.values[:, self.of("target")]  # (T, O)
+        if series.id in self.scales:
+            constants = self.constants.get(series.id)
+            return held.known(raw, constants, self.targets) if constants else None
+        found = held.stranger(raw)
+        return found if np.isfinite(found.value).any() else None
+
+    def moved(self, series: Series) -> bool:
+        """Whether a series that had a target of one value in training shows another value of it."""
+        found = self.standing(series) if series.id in self.constants else None
+        return found is not None and bool((found.away & ~np.isnan(found.value)).any())
+
     def _encode(self, c: int, values: Array) -> Array:
-        """One column as channels: one-hot for categories; a value (0, the training mean, in gaps) and its flag."""
+        """One column as channels: one-hot for categories; a value (0, the training mean, in gaps) and its flag.
+
+        Values are held to what a model can have learned of.
+        """
         column = self.columns[c]
         if column.kind == "category":
             return values[:, None] == np.asarray(self.levels[column.name])  # (T, levels)
-        value = np.where(np.isfinite(values), values, 0.0)  # (T,)
+        bounded = np.clip(values, *self.limits.get(column.name, (-np.inf, np.inf)))  # (T,)
+        value = np.where(np.isfinite(values), bounded, 0.0)  # (T,)
         flags = [np.isfinite(values)] if column.name in self.gappy else []
         return np.stack([value, *flags], axis=1)  # (T, 1 or 2)
 
@@ -165,6 +202,9 @@ class Features:
             "gappy": list(self.gappy),
             "scales": {id: [list(part) for part in scale] for id, scale in self.scales.items()},
             "zone": self.zone,
+            "limits": {name: list(limits) for name, limits in self.limits.items()},
+            "constants": {id: dict(values) for id, values in self.constants.items()},
+            "may_be_empty": list(self.may_be_empty),
         }
 
     @classmethod
@@ -178,20 +218,11 @@ class Features:
             gappy=tuple(values["gappy"]),
             scales={id: (tuple(scale[0]), tuple(scale[1])) for id, scale in values["scales"].items()},
             zone=values["zone"],
+            # Folders of before have none of these: covariates without bounds, no constants, any with gaps may be empty.
+            limits={name: (low, high) for name, (low, high) in values.get("limits", {}).items()},
+            constants=values.get("constants", {}),
+            may_be_empty=tuple(values.get("may_be_empty", values["gappy"])),
         )
-
-
-def _scale(values: Array, columns: Sequence[Column]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of the number columns ``(T, C)``; a constant or empty one keeps its unit."""
-    number = np.array([column.kind == "number" for column in columns])
-    count = np.isfinite(values).sum(0)  # (C,)
-    centre = np.nansum(values, axis=0) / np.maximum(count, 1)  # (C,)
-    deviation = np.sqrt(np.nansum((values - centre) ** 2, axis=0) / np.maximum(count, 1))  # (C,)
-    usable = number & (deviation > 1e-12 * np.maximum(np.abs(centre), 1e-300))
-    return (
-        tuple(float(x) for x in np.where(number, centre, 0.0)),
-        tuple(float(x) for x in np.where(usable, deviation, 1.0)),
-    )
 
 
 def _cycles(table: SeriesTable, train_rows: Mapping[str, int]) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """A forecasting model as one ONNX graph, from numbers in the user's units to forecasts in the user's units.
 
-Everything between is inside: scales, gaps, flags of what was observed, the calendar, the window's own level, the
-network, the order of the quantiles. The scales are in float64, as in ``features``; the network is in float32.
+Everything between is inside: scales, bounds, gaps, flags of what was observed, the calendar, the window's own level,
+the network, the order of the quantiles. The scales are in float64, as in ``features``; the network is in float32.
 
 Steps without data are left out of what the encoder reads (``nn.masking``): the observed steps move to the front, and
 their number is the node's ``sequence_lens``, so that its final state is that after the last observed step, and
@@ -21,7 +21,8 @@ from torch import nn
 from gatelab.nn.onnx import Export, Graph, ends, frozen, layers_of, recurrent, require_known
 from gatelab.tasks.forecasting.features import CYCLE_START, CYCLES
 from gatelab.tasks.forecasting.model import ForecastNet
-from gatelab.tasks.forecasting.onnx_samples import samples
+from gatelab.tasks.forecasting.onnx_samples import needs_series, samples
+from gatelab.tasks.forecasting.scaling import ROUNDING
 from gatelab.tasks.forecasting.windows import SMALLEST_DEVIATION
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class _Window(NamedTuple):
     ahead: str  # (B, K, F)
     centre: str | None  # (B, 1, O), none where it is 0
     deviation: str | None  # (B, 1, O), none where it is 1
+    held: str | None  # (B, 1, O) the value of targets that stand still, else NaN; none where all move
 
 
 class _Writer:
@@ -83,16 +85,18 @@ class _Writer:
         """The whole graph, from inputs to outputs."""
         window = self._window()
         scaled = self._forecast(window, self._state(window))  # (B, K, O, R)
-        self._outputs(scaled)
+        self._outputs(scaled, window.held)
         return self.graph
 
     # ---- inputs -------------------------------------------------------------------------------------------------
 
     def _series(self) -> str | None:
         """The input that chooses a row of the table of scales, where there are several."""
-        if len(set(self.features.scales.values())) == 1:
+        if not needs_series(self.features):
             return None
         text = "which series it is, by its place in the list series of the metadata; 0 for one not met in training"
+        if self.features.constants:
+            text += ", of which the graph does not know whether it ever moves"
         return self.graph.input("series", np.int64, ("batch",), text)
 
     def _scale(self, role: str) -> _Scale:
@@ -141,7 +145,26 @@ class _Writer:
         inputs = [recent, *past, *self._gap_channels(seen, mask)]
         inputs += [graph.slice(known, 0, L, axis=1)] if known else []
         ahead = graph.slice(known, L, L + self.horizon, axis=1) if known else ""
-        return _Window(recent, graph.node("Concat", *inputs, axis=2), shown, ahead, centre, deviation)
+        joined = graph.node("Concat", *inputs, axis=2)  # (B, L, I)
+        return _Window(recent, joined, shown, ahead, centre, deviation, self._held(raw))
+
+    def _held(self, raw: str) -> str | None:
+        """The value of each target that stands still all through the window: what ``Windows.held`` does."""
+        graph, features = self.graph, self.features
+        if not features.constants or self.series is None:
+            return None
+        values = [
+            [features.constants.get(id, {}).get(name, np.nan) for name in features.targets] for id in features.scales
+        ]
+        value = graph.node(
+            "Gather", graph.constant(np.array(values)[:, None], np.float64), self.series, axis=0
+        )  # (B, 1, O)
+        apart = graph.node("Abs", graph.node("Sub", raw, value))  # (B, L, O) NaN where missing or not constant
+        reach = graph.node("Mul", graph.node("Abs", value), graph.constant(ROUNDING, np.float64))
+        away = graph.node("Greater", apart, graph.node("Max", reach, graph.constant(ROUNDING * 1e-300, np.float64)))
+        never = graph.over("ReduceMax", graph.cast(away, np.int32), 1)  # (B, 1, O) 0 where never
+        nothing = graph.constant(np.nan, np.float64)
+        return graph.node("Where", graph.cast(never, np.bool_), nothing, value)
 
     def _scaled(self, values: str, here: str, scale: _Scale) -> str:
         """Values in training deviations, 0 in gaps, float32."""
@@ -152,7 +175,7 @@ class _Writer:
     def _channels(self, values: str, here: str, role: str) -> list[str]:
         """The channels of all columns of a role: one-hot for categories; a value, and its flag where it has one."""
         graph, channels = self.graph, []
-        scaled, flags = self._scaled(values, here, self._scale(role)), graph.cast(here, np.float32)
+        scaled, flags = self._bounded(self._scaled(values, here, self._scale(role)), role), graph.cast(here, np.float32)
         for place, c in enumerate(self.features.of(role)):
             column = self.features.columns[c]
             if column.kind == "category":
@@ -164,6 +187,15 @@ class _Writer:
             if column.name in self.features.gappy:
                 channels.append(graph.slice(flags, place, place + 1, axis=2))
         return channels
+
+    def _bounded(self, scaled: str, role: str) -> str:
+        """Covariates (B, steps, columns) held to what a model can have learned of."""
+        graph, limits = self.graph, self.features.limits
+        names = [self.features.columns[c].name for c in self.features.of(role)]
+        if not set(names) & set(limits):
+            return scaled
+        both = np.array([limits.get(name, (-np.inf, np.inf)) for name in names], np.float32)  # (columns, 2)
+        return graph.node("Min", graph.node("Max", scaled, graph.constant(both[:, 0])), graph.constant(both[:, 1]))
 
     def _gap_channels(self, seen: str, mask: str) -> list[str]:
         """Which targets were observed, and log(1 + n) of the n steps since any was; only where targets had gaps."""
@@ -273,7 +305,7 @@ class _Writer:
 
     # ---- back to the user's units: what ``Forecasting.forecast`` does --------------------------------------------
 
-    def _outputs(self, scaled: str) -> None:
+    def _outputs(self, scaled: str, held: str | None) -> None:
         graph, levels, K, names = self.graph, self.config.quantiles, self.horizon, ", ".join(self.features.targets)
         Q, O = len(levels), len(self.features.targets)  # noqa: E741
         scale = self._scale("target")
@@ -282,12 +314,17 @@ class _Writer:
         middle = Q if self.network.has_mean else levels.index(0.5)
         point = graph.slice(scaled if self.network.has_mean else rising, middle, middle + 1, axis=3)  # (B, K, O, 1)
         point = self._unscaled(graph.reshape(point, 0, K, O), scale.centre, scale.deviation)
+        point = self._hold(point, held) if held else point
         wide = _Scale(*(graph.reshape(part, 0, 1, O, 1) for part in scale))
         text = f"{names}: {self.config.point} of each of the {K} steps ahead"
         graph.output(point, "forecast", np.float64, ("batch", K, O), text)
         listed = ", ".join(f"{level:g}" for level in levels)
         quantiles = self._unscaled(rising, wide.centre, wide.deviation)
+        quantiles = self._hold(quantiles, graph.reshape(held, 0, 1, O, 1)) if held else quantiles
         graph.output(quantiles, "quantiles", np.float64, ("batch", K, O, Q), f"{names}: quantiles {listed}")
+
+    def _hold(self, values: str, held: str) -> str:
+        return self.graph.node("Where", self.graph.node("IsNaN", held), values, held)
 
     def _unscaled(self, scaled: str, centre: str, deviation: str) -> str:
         graph = self.graph

@@ -29,6 +29,11 @@ _BEFORE = 3  # rows before the windows, so that a gap may have begun there
 _GAPS = 0.2  # share of the values that are missing, and of the steps at which all are
 
 
+def needs_series(features: Features) -> bool:
+    """Whether a forecast depends on which series it is of."""
+    return len(set(features.scales.values())) > 1 or bool(features.constants)
+
+
 def samples(task: Forecasting, network: Any) -> tuple[tuple[Sample, ...], WindowBatch]:
     """Windows of several batch sizes with the forecasts of ``network``, and the first as the network reads it."""
     cases = [_case(task, B) for B in _BATCHES]
@@ -42,9 +47,11 @@ class _Case(NamedTuple):
 
 
 def _case(task: Forecasting, B: int) -> _Case:
-    """``B`` short series, each with one window."""
+    """``B`` short series, each with one window; half of them stand still, where the model knows such series."""
     lookback, horizon, rng = int(task.config.lookback or 0), int(task.config.horizon or 0), generator(0, "export", B)
     series = [_series(task.features, rng, lookback, horizon, gaps=B > 1) for _ in range(B)]
+    for number, id in enumerate(list(task.features.constants)[: B // 2]):
+        series[number] = _still(task.features, id, series[number])
     prepared = [task.features.prepare(entry) for entry in series]
     assert task.config.normalise != "auto"
     windows = Windows(prepared, {"test": [(0, 0)] * B}, lookback, horizon, task.config.normalise)
@@ -68,6 +75,15 @@ def _series(features: Features, rng: np.random.Generator, lookback: int, horizon
     values[last, targets] = (centre + deviation)[targets]
     values[rows - horizon :, targets] = np.nan
     return Series(id, _stamps(features, rng, rows), values)
+
+
+def _still(features: Features, id: str, other: Series) -> Series:
+    """A series whose targets stand still, with the covariates and the gaps of another one."""
+    values = other.values.copy()  # (T, C)
+    for c in features.of("target"):
+        value = features.constants[id].get(features.columns[c].name)
+        values[:, c] = values[:, c] if value is None else np.where(np.isnan(values[:, c]), np.nan, value)
+    return Series(id, other.stamps, values)
 
 
 def _stamps(features: Features, rng: np.random.Generator, rows: int) -> Any:
@@ -112,7 +128,7 @@ def _inputs(features: Features, case: _Case, lookback: int | None) -> dict[str, 
     if features.calendar:
         stamps = [pd.DatetimeIndex(series.stamps[_BEFORE:]).as_unit("s") for series in case.series]
         inputs["time"] = np.stack([times.astype(np.int64) for times in stamps])  # (B, L + K)
-    if len(set(features.scales.values())) > 1:
+    if needs_series(features):
         inputs["series"] = np.array([list(features.scales).index(series.id) for series in case.series])
     if set(features.targets) & set(features.gappy):
         missing = np.isnan(values[:, _BEFORE - 1 :: -1, targets]).all(axis=2)  # (B, before), the latest first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,8 +12,12 @@ import pandas as pd
 
 from gatelab.core.errors import DataError
 from gatelab.core.task import Part
+from gatelab.data.names import listed
 from gatelab.data.table import Series, SeriesTable, read_like
-from gatelab.tasks.forecasting.prepare import observed_rows
+from gatelab.data.wording import counted
+from gatelab.tasks.forecasting import covariates
+from gatelab.tasks.forecasting.held import said
+from gatelab.tasks.forecasting.prepare import observed_rows, said_left_out, said_of
 from gatelab.tasks.forecasting.windows import Windows
 
 if TYPE_CHECKING:
@@ -40,7 +45,7 @@ def predict_unseen(task: Forecasting, model: Any, source: Any, future: Any = Non
         DataError: too few rows, a missing column, or covariates that are needed ahead and are not given.
     """
     table = read_like(source, task.schema)
-    ahead = read_like(future, _ahead_schema(task.schema)) if future is not None else None
+    ahead, notes = _read_ahead(task, future)
     extended = [_extended(task, series, ahead) for series in table.series]
     prepared = [task.features.prepare(entry.series) for entry in extended]
     config = task.config
@@ -49,7 +54,9 @@ def predict_unseen(task: Forecasting, model: Any, source: Any, future: Any = Non
     origins = windows.first_row[:-1] + np.array([entry.rows - 1 for entry in extended])  # (S,)
     quantiles, point = task.with_windows(windows).forecast(model, origins)  # (K, S, O, Q), (K, S, O)
     forecast = _tidy(task, extended, point, quantiles, table)
-    forecast.attrs = {"notes": [*table.notes, *(ahead.notes if ahead else ())], "brief": _brief(task, forecast)}
+    notes = [*table.notes, *(ahead.notes if ahead else ()), *notes]
+    notes += [*_empty_ahead(task, extended), *_said_of(task, extended, windows.held(origins))]
+    forecast.attrs = {"notes": list(dict.fromkeys(notes)), "brief": _brief(task, forecast)}
     return forecast
 
 
@@ -60,6 +67,14 @@ class Extended(NamedTuple):
     rows: int
     """Rows up to the last observed target."""
     stamps: pd.Index  # (K,) of the steps to forecast
+
+
+def _read_ahead(task: Forecasting, future: Any) -> tuple[SeriesTable | None, list[str]]:
+    """The table of covariates known ahead, if there is one and the model sees any, and a line where it does not."""
+    if future is None or task.features.of("future"):
+        return None if future is None else read_like(future, _ahead_schema(task.schema)), []
+    unread = said_left_out(task.features, task.config)
+    return None, ["the future table is not read: the model sees no covariate that is known ahead", *unread]
 
 
 def _extended(task: Forecasting, series: Series, ahead: SeriesTable | None) -> Extended:
@@ -73,13 +88,14 @@ def _extended(task: Forecasting, series: Series, ahead: SeriesTable | None) -> E
             got=f"{rows} rows",
             fix="give the newest rows of the table, at least as many as the lookback",
         )
-    given = [(series.stamps[rows:], series.values[rows:, known])]
+    here = covariates.given(series)[rows:]
+    given = [(series.stamps[rows:][here], series.values[rows:, known][here])]
     for other in ahead.series if ahead is not None else ():
         if other.id == series.id:
-            index = other.stamps
+            index, here = other.stamps, covariates.given(other)
             if isinstance(index, pd.RangeIndex):
                 index = pd.RangeIndex(rows, rows + len(index))  # counted from the first step ahead
-            given.append((index, other.values))
+            given.append((index[here], other.values[here]))
     stamps = _stamps_ahead(task, series.stamps[rows - 1], [index for index, _ in given])  # (K,)
     values = np.full((rows + config.horizon, series.values.shape[1]), np.nan)  # (T, C)
     values[:rows] = series.values[:rows]
@@ -129,18 +145,41 @@ def _require_known(
 ) -> None:
     """Raises ``DataError`` where a covariate is needed and missing in ``values (K, C)``.
 
-    A column that had gaps in training may have some ahead; a category may be of a level that training did not show.
+    Every step needs a row. A cell in it may be empty if training had such cells, a category in any case: it may be of
+    a level that training did not show.
     """
     for c in known:
         column = task.features.columns[c]
-        missing = ~(covered if column.kind == "category" else np.isfinite(values[:, c]))  # (K,)
-        if missing.any() and column.name not in task.features.gappy:
+        may_be_empty = column.kind == "category" or column.name in task.features.may_be_empty
+        missing = ~(covered if may_be_empty else np.isfinite(values[:, c]))  # (K,)
+        if missing.any():
             raise DataError(
                 f"the covariate {column.name!r} is needed ahead and is not given{where}",
                 expected=f"a value for each of the {len(missing)} steps after the last observed target",
                 got=f"none at {stamps[int(missing.argmax())]}",
                 fix="add rows with these covariates (targets empty), or give them with --future FILE",
             )
+
+
+def _empty_ahead(task: Forecasting, extended: list[Extended]) -> list[str]:
+    """A line on covariates of numbers that are empty at steps to forecast; none where none is."""
+    features, horizon = task.features, task.config.horizon
+    ahead = np.concatenate([entry.series.values[-horizon:] for entry in extended])  # (S·K, C)
+    empty = {features.columns[c].name: int(np.isnan(ahead[:, c]).sum()) for c in features.of("future")}
+    named = [f"{name} at {counted(n, 'step')}" for name, n in empty.items() if n and name in features.may_be_empty]
+    return [f"empty ahead, and taken as not known there, for training has empty cells, too: {listed(named)}"] * bool(
+        named
+    )
+
+
+def _said_of(task: Forecasting, extended: list[Extended], held: Array) -> list[str]:
+    """Lines on what these windows have that is out of the ordinary; ``held (S, O)`` are targets that stand still."""
+    features, steps = task.features, task.config.lookback + task.config.horizon
+    newest = [replace(entry.series, values=entry.series.values[-steps:], given=None) for entry in extended]
+    still: dict[str, dict[str, float]] = {}
+    for s, o in np.argwhere(~np.isnan(held)):
+        still.setdefault(extended[s].series.id, {})[features.targets[o]] = float(held[s, o])
+    return [*said(still, features.targets), *said_of(features, newest)]
 
 
 def _tidy(

@@ -12,8 +12,10 @@ import numpy as np
 
 from gatelab.core.errors import DataError, InputError
 from gatelab.core.task import Part
+from gatelab.data.names import listed
 from gatelab.data.sources import own_test
 from gatelab.data.table import Series, SeriesTable
+from gatelab.tasks.forecasting import covariates, held
 from gatelab.tasks.forecasting.baselines import LinearAutoregression
 from gatelab.tasks.forecasting.config import ForecastingConfig, Normalise, choose_horizon, choose_lookback
 from gatelab.tasks.forecasting.features import Features
@@ -279,6 +281,18 @@ def make_windows(
             bounds["validation"].append((0, 0))
             bounds["test"].append((0, observed_rows(series, test.indices("target"))))
     return Windows(prepared, bounds, config.lookback, config.horizon, config.normalise)
+
+
+def said_of(features: Features, series: Sequence[Series]) -> list[str]:
+    """Lines on what these rows have that training did not show: values too far out, series that stood still there."""
+    moved = [each.id for each in series if features.moved(each)]
+    return [*covariates.said_beyond(features, series), *held.said_moved(moved)]
+
+
+def said_left_out(features: Features, config: ForecastingConfig) -> list[str]:
+    """A line on covariates that the user named and the model does not see; none where it sees all."""
+    names = covariates.left_out(features, config.roles)
+    return [f"not read, for it never changed in training (a new training may use it): {listed(names)}"] * bool(names)
 
 
 def require_split(config: ForecastingConfig) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,16 +104,27 @@ def by_window(scored: Scored) -> Array:
     return np.nanmean(error, axis=(0, 2))
 
 
-def naive_error(raw: Array, season: int) -> Array:
+def naive_error(raw: Array, season: int, without: float = 1.0) -> Array:
     """In-sample error of the seasonal naive forecast for ``raw (T, O)``: ``(O,)``, MASE's denominator.
 
-    Falls back to a season of one where the training part has no two observations a season apart; 1 where the
-    series never moves.
+    Falls back to a season of one where the training part has no two observations a season apart; ``without``
+    where the series never moves, or has no two observations in a row.
     """
     for lag in (season, 1):
         if len(raw) > lag:
             error = np.abs(raw[lag:] - raw[:-lag])  # (T - lag, O)
             if np.isfinite(error).any(axis=0).all():
                 mean = np.nanmean(error, axis=0)  # (O,)
-                return np.where(mean > 0, mean, 1.0)
-    return np.ones(raw.shape[1])
+                return np.where(mean > 0, mean, without)
+    return np.full(raw.shape[1], without)
+
+
+def naive_errors(raws: Mapping[str, Array], season: int) -> dict[str, Array]:
+    """``naive_error`` of each series ``(T, O)``, and under "" their mean; 1 where there is none at all.
+
+    A series that never moves has the mean, too: 1 would be in units that may be many sizes away from the series'.
+    """
+    errors = {id: naive_error(raw, season, without=np.nan) for id, raw in raws.items()}  # (O,) each
+    known = np.ma.masked_invalid(list(errors.values()))  # (S, O)
+    pooled = known.mean(axis=0).filled(1.0)  # (O,)
+    return {"": pooled, **{id: np.where(np.isfinite(error), error, pooled) for id, error in errors.items()}}

@@ -22,6 +22,7 @@ import numpy as np
 from statsmodels.tsa.statespace.exponential_smoothing import ExponentialSmoothing
 from statsmodels.tsa.statespace.sarimax import SARIMAX
 
+from gatelab.tasks.forecasting.baselines import last_value
 from gatelab.tasks.forecasting.windows import Windows
 
 Array = np.ndarray
@@ -87,6 +88,8 @@ class StateSpaceBaseline:
             warnings.simplefilter("ignore")  # a fit that did not converge still is a baseline, if a weaker one
             for s, o in product(order, range(windows.target.shape[1])):
                 series, (start, stop) = windows.series[s], windows.bounds["train"][s]
+                if series.held is not None and not np.isnan(series.held.value[o]):
+                    continue  # stands still: there is nothing to fit
                 y = (series.raw[:, o] - series.centre[o]) / series.deviation[o]  # (T,)
                 if stop > start:
                     models = family(stop - start, season)
@@ -95,14 +98,14 @@ class StateSpaceBaseline:
                     best = min(fits, key=partial(_error, y, _checked_rows(windows, s), windows.horizon))
                     chosen[series.id, o] = best
                 else:
-                    best = chosen.get((series.id, o)) or next(fit for (_, at), fit in chosen.items() if at == o)
-                if (here := row[number == s]).size:
+                    best = chosen.get((series.id, o)) or next((fit for (_, at), fit in chosen.items() if at == o), None)
+                if best is not None and (here := row[number == s]).size:
                     self.fits[s, o] = filtered(best, y, here)
 
     def __call__(self, windows: Windows, origins: Array) -> Array:
-        """Points ``(K, N, O)``."""
+        """Points ``(K, N, O)``; where nothing was fitted, the last value."""
         number, row = windows.locate(origins)
-        out = np.zeros((windows.horizon, len(origins), windows.target.shape[1]))  # (K, N, O)
+        out = last_value(windows, origins)  # (K, N, O)
         for (s, o), fit in self.fits.items():
             here = number == s
             series = windows.series[s]

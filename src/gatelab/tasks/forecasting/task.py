@@ -16,7 +16,7 @@ from gatelab.core.task import Evaluation, Loss, Part, Task
 from gatelab.data.frequency import Frequency
 from gatelab.data.roles import Column
 from gatelab.data.table import SeriesTable, read_like, read_table
-from gatelab.tasks.forecasting import baselines, figures, prepare, scores, statespace
+from gatelab.tasks.forecasting import baselines, covariates, figures, held, prepare, scores, statespace
 from gatelab.tasks.forecasting.baselines import Points
 from gatelab.tasks.forecasting.config import ForecastingConfig
 from gatelab.tasks.forecasting.features import Features
@@ -56,16 +56,18 @@ class Forecasting(Task):
         prepare.require_split(config)
         table = read_table(source, config.roles)
         config, said = prepare.with_own_test(source, config)
-        test = read_like(config.test_data, table.schema()) if config.test_data is not None else None
-        asked = replace(config, roles=table.roles, split=config.split[:2] if test is not None else config.split)
+        own_test = config.test_data is not None
+        asked = replace(config, roles=table.roles, split=config.split[:2] if own_test else config.split)
         division = prepare.divide(table, asked.split)
         config, chosen = prepare.resolve(table, asked, division)
         said += chosen
         prepare.need_rows(table, asked, config, division)
+        rows = division.train_rows(table)
+        prepare.check_targets(table, division)
+        whole, (table, left_out) = table, covariates.without_still(table, rows)
+        test = read_like(config.test_data, table.schema()) if config.test_data is not None else None
         if test is not None:
             prepare.need_new_rows(test, config, "evaluate")
-        prepare.check_targets(table, division)
-        rows = division.train_rows(table)
         features = Features.fit(table, rows, calendar=config.calendar is not False)
 
         def make(normalise: Any, features: Features) -> Windows:
@@ -84,20 +86,21 @@ class Forecasting(Task):
         features = features if config.calendar else plain
         config = replace(config, calendar=bool(features.calendar))
         windows = make(config.normalise, features)
-        notes = [*table.notes, *(test.notes if test is not None else ()), *said, _parts_note(windows)]
+        tables = [table] if test is None else [table, test]
+        said += held.said(features.constants, features.targets)
+        said += prepare.said_of(features, [series for each in tables for series in each.series])
+        notes = [*table.notes, *(test.notes if test is not None else ()), *left_out, *said, _parts_note(windows)]
         task = cls(config, features, table.schema(), notes)
         task._adopt(windows, table, rows)
-        task._data = prepare.fingerprint(table, *([test] if test is not None else []))
+        task._data = prepare.fingerprint(whole, *tables[1:])
         return task
 
     def _adopt(self, windows: Windows, table: SeriesTable, train_rows: Mapping[str, int]) -> None:
         """Takes the windows, and MASE's denominators from the training rows."""
         self._windows = windows
-        season = self.season
         at = table.indices("target")
-        errors = {s.id: scores.naive_error(s.values[: train_rows[s.id], at], season) for s in table.series}
-        pooled = np.mean(list(errors.values()), axis=0)  # (O,)
-        self._naive = {id: error.tolist() for id, error in {"": pooled, **errors}.items()}
+        raws = {s.id: s.values[: train_rows[s.id], at] for s in table.series}  # (T, O) each
+        self._naive = {id: error.tolist() for id, error in scores.naive_errors(raws, self.season).items()}
 
     def reopen(self, source: Any, purpose: Literal["evaluate", "update"]) -> Forecasting:
         """The same task over new rows, scales and channels kept.
@@ -110,7 +113,8 @@ class Forecasting(Task):
         windows = prepare.make_windows(table, None, self.config, self.features, division)
         prepare.need_windows(windows, ("test",) if purpose == "evaluate" else ("train", "validation"))
         task = self.with_windows(windows)
-        task.notes, task._data = [*table.notes, _parts_note(windows)], prepare.fingerprint(table)
+        said = [*prepare.said_left_out(self.features, self.config), *prepare.said_of(self.features, table.series)]
+        task.notes, task._data = [*table.notes, *said, _parts_note(windows)], prepare.fingerprint(table)
         return task
 
     def state(self) -> dict[str, Any]:
@@ -129,7 +133,9 @@ class Forecasting(Task):
         columns = [Column.from_dict(column) for column in state["schema"]["columns"]]
         frequency = Frequency(**state["schema"]["frequency"])
         features = Features.from_dict(state["features"], columns, frequency)
-        task = cls(config, features, state["schema"], state["notes"])
+        # Older folders name the series in the scales alone, where "" is all of them pooled.
+        schema = {"series": [id for id in features.scales if id], **state["schema"]}
+        task = cls(config, features, schema, state["notes"])
         task._naive = {id: list(error) for id, error in state["naive"].items()}
         task._data = state["data"]
         return task
@@ -239,7 +245,8 @@ class Forecasting(Task):
         point = middle if found[0].mean is None else torch.cat([f.mean for f in found], dim=1)
         centre, deviation = baselines.scales(self.windows, origins)  # (N, O)
         spread = quantiles.cpu().double().numpy() * deviation[..., None] + centre[..., None]
-        return spread, point.cpu().double().numpy() * deviation + centre
+        still = self.windows.held(origins)  # (N, O)
+        return held.hold(spread, still), held.hold(point.cpu().double().numpy() * deviation + centre, still)
 
     def _evaluation(self, origins: Array, point: Array, quantiles: Array) -> Evaluation:
         windows = self.windows
@@ -294,13 +301,15 @@ class Forecasting(Task):
     def _evaluate_baseline(self, make: Callable[[], Points], part: Part) -> Evaluation:
         points = make()
         origins = self._scored_origins(part)
-        point = points(self.windows, origins)  # (K, N, O)
+        still = self.windows.held(origins)  # (N, O)
+        point = held.hold(points(self.windows, origins), still)  # (K, N, O)
         if not len(self.windows.origins["validation"]):  # nothing to measure a spread on
             found = self._evaluation(origins, point, point[..., None].repeat(len(self.config.quantiles), axis=-1))
             return replace(found, metrics={name: found.metrics[name] for name in scores.OF_POINTS})
         spread = baselines.residual_quantiles(points, self.windows, np.array(self.config.quantiles))  # (K, O, Q)
         deviation = baselines.scales(self.windows, origins)[1]  # (N, O)
-        return self._evaluation(origins, point, point[..., None] + spread[:, None] * deviation[..., None])
+        quantiles = held.hold(point[..., None] + spread[:, None] * deviation[..., None], still)  # (K, N, O, Q)
+        return self._evaluation(origins, point, quantiles)
 
     def sections(self, results: Mapping[str, Sequence[Evaluation]]) -> Sequence[Any]:
         """Forecasts against truth, error by horizon, coverage of the intervals."""

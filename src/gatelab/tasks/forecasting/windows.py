@@ -79,6 +79,7 @@ class Windows:
         self.known = torch.from_numpy(np.concatenate([s.known for s in series]))  # (ΣT, F)
         self.shown = torch.from_numpy(np.concatenate([s.shown for s in series]))  # (ΣT,)
         self.origins = {part: self._origins(part) for part in bounds}  # (N,) rows of the last step in
+        self._away = self._rows_away()  # (ΣT + 1, O)
 
     @property
     def input_size(self) -> int:
@@ -96,6 +97,22 @@ class Windows:
             after = count[t + 1 + self.horizon] - count[t + 1]
             found.append(t[(before > 0) & (after > 0)] + self.first_row[s])
         return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+    def _rows_away(self) -> Array | None:
+        """Rows before each at which a target is not known to stand still, (ΣT + 1, O); none where none ever is."""
+        if all(s.held is None for s in self.series):
+            return None
+        away = [np.ones(s.raw.shape, bool) if s.held is None else s.held.away for s in self.series]
+        return np.concatenate([np.zeros((1, self.target.shape[1]), np.int64), np.concatenate(away).cumsum(axis=0)])
+
+    def held(self, origins: Array) -> Array:
+        """The value of the targets that stand still all through the window of each origin, else NaN. (N, O)"""
+        nothing = np.full(self.target.shape[1], np.nan)  # (O,)
+        if self._away is None:
+            return np.tile(nothing, (len(origins), 1))  # (N, O)
+        value = np.stack([nothing if s.held is None else s.held.value for s in self.series])  # (S, O)
+        away = self._away[origins + 1] - self._away[origins + 1 - self.lookback]  # (N, O)
+        return np.where(away == 0, value[self.locate(origins)[0]], np.nan)
 
     def thinned(self, part: Part, at_most: int) -> Array:
         """Origins of a part, evenly thinned to ``at_most``."""

@@ -59,14 +59,23 @@ class _Writer:
         C, P = len(self.channels), self.scaling.join
         apart = graph.reshape(values, 0, 0, P, C)  # (T, B, P, C)
         centred = graph.node("Sub", apart, graph.constant(self.mean))
-        scaled = graph.cast(graph.node("Div", centred, graph.constant(self.deviation)), np.float32)
+        scaled = self._bounded(
+            graph, graph.cast(graph.node("Div", centred, graph.constant(self.deviation)), np.float32)
+        )
         if not len(self.scaling.gappy):
             return graph.reshape(scaled, 0, 0, self.scaling.features)
-        missing = graph.node("IsNaN", scaled)  # (T, B, P, C)
+        missing = graph.node("IsNaN", apart)  # (T, B, P, C)
         known = graph.node("Where", missing, graph.constant(0, np.float32), scaled)
         flags = graph.node("Gather", missing, graph.constant(self.scaling.gappy, np.int64), axis=3)  # (T, B, P, G)
         both = graph.node("Concat", known, graph.cast(flags, np.float32), axis=3)  # (T, B, P, C + G)
         return graph.reshape(both, 0, 0, self.scaling.features)
+
+    def _bounded(self, graph: Graph, scaled: str) -> str:
+        """Channels (T, B, P, C) held to what a model can have learned of; what is missing is any number."""
+        if self.scaling.limits is None:
+            return scaled
+        least, most = (graph.constant(limit, np.float32) for limit in self.scaling.limits)
+        return graph.node("Min", graph.node("Max", scaled, least), most)
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
         """Values like those of the training, (T, B, P·C)."""
@@ -80,5 +89,7 @@ class _Writer:
         """What the network is given for them, (T, B, P·(C + G)) float32."""
         apart = values.reshape(*values.shape[:2], self.scaling.join, len(self.mean))  # (T, B, P, C)
         scaled = np.nan_to_num((apart - self.mean) / self.deviation, nan=0.0)
+        if self.scaling.limits is not None:
+            scaled = np.clip(scaled, *self.scaling.limits)
         both = np.concatenate([scaled, np.isnan(apart[..., self.scaling.gappy])], axis=3)  # (T, B, P, C + G)
         return both.reshape(*values.shape[:2], -1).astype(np.float32)

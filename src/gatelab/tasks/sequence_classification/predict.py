@@ -50,7 +50,7 @@ def predict_sequences(task: SequenceClassification, model: Any, source: Any) -> 
     told["probability"] = probability.max(axis=1)
     told["because of"] = reasons + [""] * (len(x) - explained)
     predicted = pd.DataFrame(told | {f"p({name})": probability[:, at] for at, name in enumerate(task.labels.names)})
-    notes = [*found.notes]
+    notes = [*found.notes, *task.said_of([found.sequences])]
     if explained < len(x):
         notes.append(f"steps are named for the first {explained:,} sequences alone")
     predicted.attrs = {"brief": list(told), "notes": notes}

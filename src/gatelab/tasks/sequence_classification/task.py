@@ -11,8 +11,10 @@ import numpy as np
 from gatelab.core.config import ModelConfig
 from gatelab.core.errors import DataError, InputError
 from gatelab.core.task import Evaluation, Part
+from gatelab.data.names import listed
 from gatelab.data.ragged import Ragged
 from gatelab.data.sequences import Layout, Read, Sequences, numbered_channels, read_sequences
+from gatelab.data.wording import BEYOND, counted
 from gatelab.tasks.classifying.contributions import contributions
 from gatelab.tasks.classifying.labels import Labels
 from gatelab.tasks.classifying.task import Answers, Classification, Labelled
@@ -87,6 +89,22 @@ class SequenceClassification(Classification):
         self.sequences = {part: held.items for part, held in parts.items()}
         if self.scaling.join > 1:
             self._note(f"the network reads {self.scaling.join} steps at once (--join)")
+        for line in self.said_of([held.items for held in parts.values()]):
+            self._note(line)
+
+    def said_of(self, items: Sequence[Sequences]) -> list[str]:
+        """Lines on channels of which nothing was learned, and on values further out than any that something was."""
+        found = []
+        if len(self.scaling.still):
+            still = listed(self.channels[at] for at in self.scaling.still)
+            found.append(f"read as 0, for the training part shows no change of it to learn from: {still}")
+        counts = np.sum([self.scaling.beyond(each.values) for each in items], axis=0)  # (C,)
+        beyond = [
+            f"{name} ({counted(n, 'value')})" for name, n in zip(self.channels, counts.tolist(), strict=True) if n
+        ]
+        if beyond:
+            found.append(BEYOND + listed(beyond))
+        return found
 
     def front(self) -> tuple[Noise, int]:
         """The scaled values, with noise in training."""
