@@ -182,3 +182,14 @@ def test_an_empty_cell_ahead_is_said_and_taken_only_where_training_had_one(gap, 
         return
     with pytest.raises(DataError, match="'promo' is needed ahead"):
         task.predict(model, source, future=future)
+
+
+def test_series_of_the_future_table_are_named_where_the_one_to_forecast_is_not_among_them():
+    both = pd.concat([promotions("none").assign(id=id) for id in (1, 2)])
+    task, model = trained(both, id="id", future=("promo",))
+    future = pd.concat([ahead(promo=1.0, id=id) for id in (1.0, 2.0, 9.0)])
+    for ids in ({1: 1, 2: 2}, {1: "2", 2: "9"}):
+        assert len(task.predict(model, both.assign(id=both["id"].map(ids)), future=future)) == 6
+    with pytest.raises(DataError, match="not given of series shop 1") as caught:
+        task.predict(model, both.assign(id=both["id"].map({1: "shop 1", 2: "2"})), future=future)
+    assert "which has the series 1, 2, 9.0" in caught.value.fix

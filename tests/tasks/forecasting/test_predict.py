@@ -129,10 +129,21 @@ def test_several_series_and_one_that_is_new(hourly):
     task, model = trained(table, id="id")
     predicted = task.predict(model, pd.concat([table, hourly.assign(id="new")]))
     assert predicted.groupby("id").size().to_dict() == {"a": 4, "b": 4, "new": 4}
+    assert any("id: new not seen in training, scaled by all series" in note for note in predicted.attrs["notes"])
     means = predicted.groupby("id")["forecast"].mean()
     assert means["b"] - means["a"] == pytest.approx(500, abs=30)
     alone = task.predict(model, table[table["id"] == "b"])
     pd.testing.assert_frame_equal(alone, predicted[predicted["id"] == "b"].reset_index(drop=True))
+
+
+@pytest.mark.parametrize("written", [[1.0, 2.0], ["1", "2"], ["01", "2.00"]])
+def test_numerals_that_are_equal_are_one_series_and_another_case_is_another(hourly, written):
+    table = pd.concat([hourly.assign(id=1), hourly.assign(id=2, load=hourly["load"] + 500)])
+    task, model = trained(table, id="id")
+    again = task.predict(model, table.assign(id=table["id"].map(dict(zip([1, 2], written, strict=True)))))
+    pd.testing.assert_frame_equal(again, task.predict(model, table))
+    evaluated = task.reopen(table.assign(id=table["id"].map({1: "1", 2: "Two"})), "evaluate")
+    assert any("id: Two not seen in training" in note for note in evaluated.notes)
 
 
 @pytest.mark.parametrize(("rows", "enough"), [(11, False), (12, True)])

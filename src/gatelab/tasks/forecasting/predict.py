@@ -45,7 +45,7 @@ def predict_unseen(task: Forecasting, model: Any, source: Any, future: Any = Non
         DataError: too few rows, a missing column, or covariates that are needed ahead and are not given.
     """
     table = read_like(source, task.schema)
-    ahead, notes = _read_ahead(task, future)
+    ahead, notes = _read_ahead(task, future, [series.id for series in table.series])
     extended = [_extended(task, series, ahead) for series in table.series]
     prepared = [task.features.prepare(entry.series) for entry in extended]
     config = task.config
@@ -69,10 +69,16 @@ class Extended(NamedTuple):
     stamps: pd.Index  # (K,) of the steps to forecast
 
 
-def _read_ahead(task: Forecasting, future: Any) -> tuple[SeriesTable | None, list[str]]:
-    """The table of covariates known ahead, if there is one and the model sees any, and a line where it does not."""
-    if future is None or task.features.of("future"):
-        return None if future is None else read_like(future, _ahead_schema(task.schema)), []
+def _read_ahead(task: Forecasting, future: Any, ids: Sequence[str]) -> tuple[SeriesTable | None, list[str]]:
+    """The table of covariates known ahead, if there is one and the model sees any, and a line where it does not.
+
+    ``ids`` are those of the series to forecast, which training may not have shown.
+    """
+    if future is None:
+        return None, []
+    if task.features.of("future"):
+        schema = _ahead_schema(task.schema)
+        return read_like(future, {**schema, "series": [*schema["series"], *ids]}), []
     unread = said_left_out(task.features, task.config)
     return None, ["the future table is not read: the model sees no covariate that is known ahead", *unread]
 
@@ -102,7 +108,10 @@ def _extended(task: Forecasting, series: Series, ahead: SeriesTable | None) -> E
     covered = np.zeros(config.horizon, bool)  # (K,)
     for index, fresh in given:
         covered |= _copy_known(values[rows:], stamps, index, fresh, known)
-    _require_known(task, values[rows:], covered, stamps, known, where)
+    fix = "add rows with these covariates (targets empty), or give them with --future FILE"
+    if ahead is not None and series.id not in (others := [other.id for other in ahead.series]):
+        fix = f"add rows for it to the future table, which has the series {listed(others)}"
+    _require_known(task, values[rows:], covered, stamps, known, where, fix)
     same = isinstance(stamps, pd.DatetimeIndex) == isinstance(series.stamps, pd.DatetimeIndex)
     whole: Any = series.stamps[:rows].append(stamps) if same else pd.RangeIndex(len(values))
     return Extended(Series(series.id, whole, values), rows, stamps)
@@ -141,7 +150,7 @@ def _copy_known(values: Array, stamps: pd.Index, index: pd.Index, fresh: Array, 
 
 
 def _require_known(
-    task: Forecasting, values: Array, covered: Array, stamps: pd.Index, known: list[int], where: str
+    task: Forecasting, values: Array, covered: Array, stamps: pd.Index, known: list[int], where: str, fix: str
 ) -> None:
     """Raises ``DataError`` where a covariate is needed and missing in ``values (K, C)``.
 
@@ -157,7 +166,7 @@ def _require_known(
                 f"the covariate {column.name!r} is needed ahead and is not given{where}",
                 expected=f"a value for each of the {len(missing)} steps after the last observed target",
                 got=f"none at {stamps[int(missing.argmax())]}",
-                fix="add rows with these covariates (targets empty), or give them with --future FILE",
+                fix=fix,
             )
 
 
