@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -35,18 +35,15 @@ def without_still(table: SeriesTable, train_rows: Mapping[str, int]) -> tuple[Se
         table: as it was read.
         train_rows: training rows of each series, by id.
     """
-    values = np.concatenate([series.values[: train_rows[series.id]] for series in table.series])  # (ΣT, C)
-    rows = np.concatenate([given(series)[: train_rows[series.id]] for series in table.series])  # (ΣT,)
-    why = {c: _still(table.columns[c], values[rows, c]) for c in range(len(table.columns))}
-    kept = [c for c, reason in why.items() if not reason]
-    if len(kept) == len(table.columns):
+    still = {column.name: why for column, values in _training(table, train_rows) if (why := _still(column, values))}
+    if not still:
         return table, []
-    still = {table.columns[c].name: reason for c, reason in why.items() if reason}
     roles = replace(
         table.roles,
         past=tuple(name for name in table.roles.past or () if name not in still),
         future=tuple(name for name in table.roles.future if name not in still),
     )
+    kept = [c for c, column in enumerate(table.columns) if column.name not in still]
     series = tuple(replace(each, values=each.values[:, kept]) for each in table.series)
     columns = tuple(table.columns[c] for c in kept)
     listing = listed(f"{name} ({reason})" for name, reason in still.items())
@@ -64,7 +61,7 @@ def left_out(features: Features, roles: Roles) -> list[str]:
 def _still(column: Column, values: Array) -> str:
     """Why nothing can be learned of a covariate with these ``values (T,)``; empty where something can."""
     seen = np.isfinite(values)  # (T,)
-    if column.role == "target" or (seen.any() and not seen.all()):
+    if seen.any() and not seen.all():
         return ""
     if not seen.any():
         return "no values there"
@@ -76,10 +73,16 @@ def _still(column: Column, values: Array) -> str:
 
 def sometimes_empty(table: SeriesTable, train_rows: Mapping[str, int]) -> tuple[str, ...]:
     """Covariates with an empty cell in a training row; steps for which the table has no row do not count."""
-    values = np.concatenate([series.values[: train_rows[series.id]] for series in table.series])  # (ΣT, C)
-    rows = np.concatenate([given(series)[: train_rows[series.id]] for series in table.series])  # (ΣT,)
-    empty = np.isnan(values[rows]).sum(axis=0)  # (C,)
-    return tuple(c.name for c, count in zip(table.columns, empty, strict=True) if count and c.role != "target")
+    return tuple(column.name for column, values in _training(table, train_rows) if np.isnan(values).any())
+
+
+def _training(table: SeriesTable, train_rows: Mapping[str, int]) -> Iterator[tuple[Column, Array]]:
+    """The covariates, each with its values ``(N,)`` in the training rows of all series that the table has."""
+    for c, column in enumerate(table.columns):
+        if column.role != "target":
+            heads = [series.values[: train_rows[series.id], c] for series in table.series]  # (T,) each
+            rows = [given(series)[: train_rows[series.id]] for series in table.series]  # (T,) each
+            yield column, np.concatenate(heads)[np.concatenate(rows)]
 
 
 def said_beyond(features: Features, series: Sequence[Series]) -> list[str]:

@@ -19,7 +19,7 @@ from gatelab.data.table import Series, SeriesTable
 from gatelab.tasks.forecasting import held
 from gatelab.tasks.forecasting.covariates import sometimes_empty
 from gatelab.tasks.forecasting.held import Held
-from gatelab.tasks.forecasting.scaling import learn_constants, learn_limits, learn_scales
+from gatelab.tasks.forecasting.scaling import learn
 
 Array = np.ndarray
 _DAY, _WEEK, _YEAR = 86_400.0, 7 * 86_400.0, 365.2425 * 86_400.0
@@ -77,7 +77,7 @@ class Features:
         """Scales, levels and channels from the first ``train_rows[id]`` rows of each series."""
         heads = {series.id: series.values[: train_rows[series.id]] for series in table.series}  # (T, C) each
         pooled = np.concatenate(list(heads.values()))  # (ΣT, C)
-        scales = learn_scales(heads, table.columns)
+        learned = learn(heads, table.columns)
         numbers = {c: column.kind == "number" for c, column in enumerate(table.columns)}
         return cls(
             columns=tuple(table.columns),
@@ -89,10 +89,12 @@ class Features:
                 if not numbers[c]
             },
             gappy=tuple(col.name for c, col in enumerate(table.columns) if numbers[c] and np.isnan(pooled[:, c]).any()),
-            scales={id: (tuple(centre.tolist()), tuple(unit.tolist())) for id, (centre, unit) in scales.items()},
+            scales={
+                id: (tuple(centre.tolist()), tuple(unit.tolist())) for id, (centre, unit) in learned.scales.items()
+            },
             zone=table.zone,
-            limits=learn_limits(heads, scales, table.columns),
-            constants=learn_constants(heads, table.columns),
+            limits=learned.limits,
+            constants=learned.constants,
             may_be_empty=sometimes_empty(table, train_rows),
         )
 

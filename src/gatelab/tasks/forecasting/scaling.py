@@ -45,12 +45,26 @@ def moments(values: Array) -> Moments:
     return Moments(np.where(still & (count > 0), least, mean), np.where(still, 0.0, deviation), count)
 
 
-def learn_scales(heads: Mapping[str, Array], columns: Sequence[Column]) -> dict[str, tuple[Array, Array]]:
-    """Centre and deviation ``(C,)`` of the training rows ``(T, C)`` of each series; "" is all series pooled.
+class Learned(NamedTuple):
+    """What the training rows say of their numbers."""
 
-    Deviations are above 0 everywhere; categories have 0 and 1.
-    """
-    pooled, own = moments(np.concatenate(list(heads.values()))), {id: moments(head) for id, head in heads.items()}
+    scales: dict[str, tuple[Array, Array]]
+    """For each series centre and deviation ``(C,)``, none of them 0; 0 and 1 for categories; "" is all pooled."""
+    limits: dict[str, Pair]
+    """How far each covariate of numbers is read, in deviations."""
+    constants: dict[str, dict[str, float]]
+    """For each series in which a target never moves the value of that target, by name."""
+
+
+def learn(heads: Mapping[str, Array], columns: Sequence[Column]) -> Learned:
+    """Of the training rows ``(T, C)`` of each series."""
+    own = {id: moments(head) for id, head in heads.items()}
+    pooled = moments(np.concatenate(list(heads.values()))) if len(own) > 1 else next(iter(own.values()))
+    scales = _scales(own, pooled, columns)
+    return Learned(scales, _limits(heads, scales, columns), _constants(own, columns))
+
+
+def _scales(own: Mapping[str, Moments], pooled: Moments, columns: Sequence[Column]) -> dict[str, tuple[Array, Array]]:
     number = np.array([column.kind == "number" for column in columns])  # (C,)
     covariate = np.array([column.role != "target" for column in columns])  # (C,)
     unit = np.where(pooled.deviation > 0, pooled.deviation, 1.0)  # (C,)
@@ -62,30 +76,28 @@ def learn_scales(heads: Mapping[str, Array], columns: Sequence[Column]) -> dict[
     return {id: (np.where(number, centre, 0.0), np.where(number, unit, 1.0)) for id, (centre, unit) in found.items()}
 
 
-def learn_limits(
+def _limits(
     heads: Mapping[str, Array], scales: Mapping[str, tuple[Array, Array]], columns: Sequence[Column]
 ) -> dict[str, Pair]:
-    """How far each covariate of numbers is read, in deviations: one whole range of the training beyond its ends.
+    """One whole range of the training beyond its ends.
 
     What a network makes of a number many times further out than all that it learned from is chance. A covariate of
     which training showed one value, or none at all, is read as that value.
     """
-    scaled = np.concatenate([(head - scales[id][0]) / scales[id][1] for id, head in heads.items()])  # (ΣT, C)
     found = {}
-    for column, values in zip(columns, scaled.T, strict=True):
+    for c, column in enumerate(columns):
         if column.role != "target" and column.kind == "number":
-            known = values[np.isfinite(values)]
+            scaled = np.concatenate([(head[:, c] - scales[id][0][c]) / scales[id][1][c] for id, head in heads.items()])
+            known = scaled[np.isfinite(scaled)]  # (N,)
             least, most = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
             found[column.name] = (2 * least - most, 2 * most - least)
     return found
 
 
-def learn_constants(heads: Mapping[str, Array], columns: Sequence[Column]) -> dict[str, dict[str, float]]:
-    """For each series in which a target never moves the value of that target, by name."""
+def _constants(own: Mapping[str, Moments], columns: Sequence[Column]) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
-    for id, head in heads.items():
-        centre, deviation, count = moments(head)
+    for id, each in own.items():
         for c, column in enumerate(columns):
-            if column.role == "target" and count[c] >= STEADY and deviation[c] == 0:
-                found.setdefault(id, {})[column.name] = float(centre[c])
+            if column.role == "target" and each.count[c] >= STEADY and each.deviation[c] == 0:
+                found.setdefault(id, {})[column.name] = float(each.centre[c])
     return found
