@@ -42,11 +42,11 @@ def of(forecast: pd.DataFrame, id: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("normalise", ["none", "last", "standard"])
-@pytest.mark.parametrize(("size", "constant"), [(1e-5, 1e-6), (1.0, 0.0), (1e-5, 0.0), (1.0, 0.1), (1e9, -3e9)])
+@pytest.mark.parametrize(("size", "constant"), [(1e-5, 1e-6), (1.0, 0.0), (1e-5, -0.0), (1.0, 0.1), (1e9, -3e9)])
 def test_a_constant_series_is_forecast_as_its_constant(size, constant, normalise):
     table = pd.concat([moving(size), series("b", constant)])
     task, model = trained(table, normalise=normalise)
-    assert any(f"1 series of one value, forecast as that while it lasts: b ({constant:g})" in n for n in task.notes)
+    assert any(f"1 series of one value, forecast as that while it lasts: b ({constant + 0:g})" in n for n in task.notes)
     restored = Forecasting.restore(task.config, json.loads(json.dumps(task.state())))
     for source in (table, table.tail(LOOKBACK), table.assign(date=table["date"] + pd.Timedelta("300D"))):
         forecast = restored.predict(model, source)

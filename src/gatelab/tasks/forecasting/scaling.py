@@ -41,7 +41,7 @@ def moments(values: Array) -> Moments:
     mean = np.nansum(values, axis=0) / np.maximum(count, 1)  # (C,)
     deviation = np.sqrt(np.nansum((values - mean) ** 2, axis=0) / np.maximum(count, 1))  # (C,)
     still = deviation <= ROUNDING * np.maximum(np.abs(mean), 1e-300)  # (C,)
-    least = np.where(seen, values, np.inf).min(axis=0, initial=np.inf)  # (C,)
+    least = np.where(seen, values, np.inf).min(axis=0, initial=np.inf) + 0.0  # (C,) no negative zero
     return Moments(np.where(still & (count > 0), least, mean), np.where(still, 0.0, deviation), count)
 
 
