@@ -5,10 +5,13 @@ import zipfile
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from gatelab.core.errors import DataError, InputError
-from gatelab.data import Roles, read_table
+from gatelab.data import Roles, read_table, reading
+from gatelab.data.columns import choose
+from gatelab.data.timeline import find_time
 
 PLAIN = "date,y\n2020-01-01,1.5\n2020-01-02,2.5\n2020-01-03,4\n"
 VALUES = [1.5, 2.5, 4.0]
@@ -285,3 +288,40 @@ def test_an_encrypted_archive_is_refused(tmp_path):
     path.write_bytes(bytes(content))
     with pytest.raises(DataError, match=r"(?s)locked.zip cannot be unpacked.*unpack it by hand"):
         read_table(path)
+
+
+def test_a_large_file_is_not_kept_beside_its_cells(file, tmp_path, monkeypatch):
+    """It is parsed from the disk, what is known is let go of, and a line is named by reading it once more."""
+    rows = [f"2020-01-01 {hour:02}:{minute:02},{hour},{minute}" for hour in range(24) for minute in range(60)]
+    content = "\n".join(["when,y,x", *rows, ""])
+    plain, packed = file(content), file(gzip.compress(content.encode()), "large.csv.gz")
+    expected = read_table(plain, Roles(target=("y",), past=("*",)))
+    monkeypatch.setattr(reading, "_LARGE", 1000)
+    parsed, of_tables = [], reading._parse
+    monkeypatch.setattr(
+        reading, "_parse", lambda name, body, *rest: parsed.append(body) or of_tables(name, body, *rest)
+    )
+    for path in (plain, packed):
+        found = read_table(path, Roles(target=("y",), past=("*",)))
+        np.testing.assert_array_equal(found.series[0].values, expected.series[0].values)
+        assert found.notes == expected.notes
+    assert parsed == [plain, content.encode()]
+    with pytest.raises(DataError, match="'wrong' in line 62"):
+        read_table(file(content.replace(",1,0\n", ",wrong,0\n", 1)), Roles(target=("y",)))
+
+
+def test_cells_that_are_numbers_by_now_are_let_go_of(file, monkeypatch):
+    raw = reading.read_raw(
+        file("day,shop,y,kind\n" + "".join(f"2020-01-{d:02},a,{d},{'uv'[d % 2]}\n" for d in range(1, 9)))
+    )
+    choose(raw, Roles(target=("y",), past=("kind",), id="shop"), find_time(raw, Roles(id="shop")))
+    assert list(raw.frame) == ["day", "shop", "kind"]
+    assert not [key for key in raw.parsed if key[0] == "y"]
+
+
+def test_arrows_memory_pool_is_the_users_again(file):
+    before = pa.default_memory_pool().backend_name
+    read_table(file(PLAIN))
+    with pytest.raises(DataError):
+        read_table(file("a,b\n1\n"))
+    assert pa.default_memory_pool().backend_name == before

@@ -56,8 +56,17 @@ def choose(raw: RawTable, roles: Roles, timeline: Timeline) -> Chosen:
             taken = used | {*targets, *roles.named}
             read += _others(raw, roles, [name for name in raw.frame.columns if name not in taken], notes)
     columns = tuple(column for column, _ in read)
-    values = np.stack([values for _, values in read], axis=1)  # (T, C)
-    return Chosen(columns, values, (*_codes_found(raw, roles, columns), *notes))
+    notes = [*_codes_found(raw, roles, columns), *notes]
+    return Chosen(columns, _stacked(raw, read), tuple(notes))
+
+
+def _stacked(raw: RawTable, read: list[tuple[Column, Array]]) -> Array:
+    """The columns side by side, ``(T, C)``; cells that are numbers now are let go of, and each column once copied."""
+    raw.forget([column.name for column, _ in read if column.kind == "number"], cells=True)
+    found = np.empty((len(read[0][1]), len(read)))  # (T, C)
+    for place in range(len(read)):
+        found[:, place] = read.pop(0)[1]
+    return found
 
 
 def choose_like(raw: RawTable, roles: Roles, columns: tuple[Column, ...]) -> Chosen:
@@ -75,10 +84,10 @@ def choose_like(raw: RawTable, roles: Roles, columns: tuple[Column, ...]) -> Cho
                 fix=f"add the column {name!r}, or train a model without it",
             )
     notes: list[str] = []
-    values = []
+    read = []
     for column in columns:
         if column.kind == "number":
-            values.append(_checked(raw, column.name, numbers(raw, column.name, roles.missing)))
+            read.append((column, _checked(raw, column.name, numbers(raw, column.name, roles.missing))))
             continue
         cells = text_cells(raw, column.name, roles.missing)
         found = cells.drop_null().unique().to_pylist()
@@ -86,8 +95,8 @@ def choose_like(raw: RawTable, roles: Roles, columns: tuple[Column, ...]) -> Cho
         notes += said_renamed(column.name, renamed)
         unseen = sorted(set(found) - set(renamed))
         notes += said_unseen(column.name, unseen, column.levels, "taken as missing")
-        values.append(codes_of(cells, column.levels, renamed))
-    return Chosen(columns, np.stack(values, axis=1), tuple(notes))
+        read.append((column, codes_of(cells, column.levels, renamed)))
+    return Chosen(columns, _stacked(raw, read), tuple(notes))
 
 
 def _codes_found(raw: RawTable, roles: Roles, columns: tuple[Column, ...]) -> list[str]:

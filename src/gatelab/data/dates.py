@@ -126,11 +126,13 @@ def parse_dates(cells: pa.Array, name: str, where: Where, day_first: bool | None
         )
     parts = _cut(cells, name, where)
     style, days = _read_dates(parts, cells, name, where, day_first)
-    values = pd.DatetimeIndex(days[parts.date_of]) + pd.to_timedelta(parts.micros, unit="us")
+    micros = days.astype("datetime64[us]").astype("int64")[parts.date_of]  # (T,)
+    micros += parts.micros
+    values = pd.DatetimeIndex(micros.view("datetime64[us]"))
     either = style.name.startswith(("day-first", "month-first"))
     plain = style.name == "year-month-day"
     return Stamps(
-        values.as_unit("us"),
+        values,
         "" if plain else style.name,
         parts.zone,
         style.name.startswith("day-first") if either else None,
@@ -143,11 +145,14 @@ def _cut(cells: pa.Array, name: str, where: Where) -> _Parts:
         row = int(np.argmax(pc.extract_regex(cells, _CUT).is_null().to_numpy(zero_copy_only=False)))
         _refuse_cell(cells, row, name, where)
     date, time, zone = pieces
-    micros = np.array([_time_of_day(text) for text in time.dictionary.to_pylist()])[time.indices.to_numpy()]  # (T,)
-    if np.isnan(micros).any():
-        row = int(np.argmax(np.isnan(micros)))
+    clocks = np.array([_time_of_day(text) for text in time.dictionary.to_pylist()])  # (D,) the different ones
+    if np.isnan(clocks).any():
+        row = int(np.argmax(np.isnan(clocks)[time.indices.to_numpy()]))
         _refuse_cell(cells, row, name, where)
+    micros = clocks.astype("int64")[time.indices.to_numpy()]  # (T,)
     texts = [text.strip() for text in zone.dictionary.to_pylist()]
+    if not any(texts):
+        return _Parts(date.dictionary.to_pylist(), date.indices.to_numpy(), micros, None)
     offsets = np.array([_offset(text) for text in texts])[zone.indices.to_numpy()]  # (T,)
     zoned = np.array([bool(text) for text in texts])[zone.indices.to_numpy()]  # (T,)
     if zoned.any() and not zoned.all():
@@ -157,7 +162,7 @@ def _cut(cells: pa.Array, name: str, where: Where) -> _Parts:
     if zoned.all():
         different = np.unique(offsets)
         known = "UTC" if len(different) > 1 or different[0] == 0 else _offset_name(int(different[0]))
-    return _Parts(date.dictionary.to_pylist(), date.indices.to_numpy(), (micros - offsets).astype("int64"), known)
+    return _Parts(date.dictionary.to_pylist(), date.indices.to_numpy(), micros - offsets, known)
 
 
 def _cut_anywhere(cells: pa.Array) -> _Pieces | None:

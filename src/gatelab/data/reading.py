@@ -13,7 +13,7 @@ import os
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from gatelab.data.sources import resolve
 from gatelab.data.wording import counted
 
 _EXCEL = ".xlsx", ".xls", ".xlsm", ".ods"
+_LARGE = 1 << 24  # bytes of a text file above which it is not kept beside its cells
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,14 @@ class RawTable:
     """How the file was read, where it was not plain UTF-8 with commas and a header."""
     parsed: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
     """Columns parsed so far, so that looking for roles does not parse one twice."""
+
+    def forget(self, names: Collection[str], cells: bool = False) -> None:
+        """Lets go of what was parsed of these columns, or of their cells, too: a long table is held once at most."""
+        for key in [key for key in self.parsed if key[0] in names]:
+            del self.parsed[key]
+        for name in names if cells else ():
+            del self.frame[name]
+        pa.default_memory_pool().release_unused()
 
 
 def read_raw(source: str | os.PathLike[str] | pd.DataFrame | pd.Series, decimal: str | None = None) -> RawTable:
@@ -70,7 +79,15 @@ def read_raw(source: str | os.PathLike[str] | pd.DataFrame | pd.Series, decimal:
     if content[:4] == b"PAR1":
         return _from_parquet(content, name)
     _refuse_foreign(name, content)
-    return _from_text(name, content, decimal)
+    written, body = _written(name, content)
+    again = content if len(content) < _LARGE else None  # a large file is read once more where a line must be named
+    if again is None and body is content and _is_content(path, content):
+        body = path  # parsed piece by piece, not held beside its cells
+    del content
+    text = lambda: written.text(_content(path)[1] if again is None else again)  # noqa: E731
+    table = _parse(name, body, written, text)
+    del body
+    return _from_text(name, table, written, text, decimal)
 
 
 def _resolve(source: str | os.PathLike[str]) -> Path:
@@ -102,6 +119,12 @@ def _content(path: Path) -> tuple[str, bytes]:
     return path.name, content
 
 
+def _is_content(path: Path, content: bytes) -> bool:
+    """Whether ``content`` is what the file holds, nothing unpacked."""
+    with path.open("rb") as file:
+        return path.stat().st_size == len(content) and content.startswith(file.read(4096))
+
+
 def _only_member(path: Path, content: bytes) -> tuple[str, bytes]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = [entry for entry in archive.namelist() if not entry.endswith("/") and "__MACOSX" not in entry]
@@ -129,34 +152,57 @@ def _refuse_foreign(name: str, content: bytes) -> None:
 # ---- text -----------------------------------------------------------------------------------------------------
 
 
-def _from_text(name: str, content: bytes, decimal: str | None) -> RawTable:
+@dataclass(frozen=True)
+class _Written:
+    """How a text file is written, and where its table begins."""
+
+    encoding: str
+    dialect: Dialect
+    skipped: int
+    """Lines before the table."""
+    quoted: bool
+    """Whether there are quotes, and so perhaps cells of several lines."""
+
+    def text(self, content: bytes) -> str:
+        """The table, from the file's bytes."""
+        return without_preamble(content.decode(self.encoding))[0]
+
+
+def _written(name: str, content: bytes) -> tuple[_Written, bytes]:
+    """How the file is written, and its table as UTF-8, in which a separator stands between cells."""
     text, encoding = decode(name, content)
     try:
         text, skipped = without_preamble(text)
         dialect = sniff(text)
     except csv.Error as error:  # a cell of more than 131,072 characters
         raise DataError(f"{name} cannot be read as a table", got=error) from error
-    table = _parse(name, text, dialect, skipped)
+    as_it_is = encoding.startswith("utf-8") and not skipped and dialect.delimiter != " "
+    body = content if as_it_is else dialect.normalised(text).encode()
+    return _Written(encoding, dialect, skipped, '"' in text), body
+
+
+def _from_text(name: str, table: pa.Table, written: _Written, text: Callable[[], str], decimal: str | None) -> RawTable:
+    dialect = written.dialect
     names, notes = _column_names(name, table.column_names, dialect.header)
     frame = table.rename_columns(names).to_pandas()
     frame, dropped = _without_empty(frame, names)
     if frame.empty:
         raise DataError(f"{name} has a header and no rows", got=f"columns {', '.join(names[:8])}")
     mark, why = (decimal, "given") if decimal else decimal_mark(frame, dialect.delimiter)
-    notes = _dialect_notes(encoding, dialect, mark, why, skipped) + notes + dropped
-    positions = frame.index.to_numpy()
+    notes = _dialect_notes(written.encoding, dialect, mark, why, written.skipped) + notes + dropped
+    positions = frame.index
     lines: list[int] = []
 
     def where(row: int) -> str:
         if not lines:  # counted only when an error or a note needs it
-            lines.extend(line_numbers(text, dialect, skipped))
+            lines.extend(line_numbers(text(), dialect, written.skipped))
         return f"line {lines[int(positions[row])]}"
 
     return RawTable(name, frame.reset_index(drop=True), where, mark, tuple(notes))
 
 
-def _parse(name: str, text: str, dialect: Dialect, skipped: int) -> pa.Table:
-    body = dialect.normalised(text)
+def _parse(name: str, body: bytes | Path, written: _Written, text: Callable[[], str]) -> pa.Table:
+    dialect = written.dialect
     ragged: list[Any] = []
 
     def refuse(row: Any) -> str:
@@ -165,22 +211,24 @@ def _parse(name: str, text: str, dialect: Dialect, skipped: int) -> pa.Table:
 
     options = {
         "read_options": pa.csv.ReadOptions(
-            use_threads=False, block_size=1 << 24, column_names=None if dialect.header else dialect.names
+            use_threads=False, block_size=1 << 22, column_names=None if dialect.header else dialect.names
         ),
         "parse_options": pa.csv.ParseOptions(
-            delimiter=dialect.separator, newlines_in_values='"' in text, invalid_row_handler=refuse
+            delimiter=dialect.separator, newlines_in_values=written.quoted, invalid_row_handler=refuse
         ),
         "convert_options": pa.csv.ConvertOptions(
-            column_types=dict.fromkeys(dialect.names, pa.string()), strings_can_be_null=False
+            # The type that pandas keeps text in, so that it need not be copied.
+            column_types=dict.fromkeys(dialect.names, pa.large_string()),
+            strings_can_be_null=False,
         ),
     }
     try:
-        table = pa.csv.read_csv(io.BytesIO(body.encode()), **options)
+        table = pa.csv.read_csv(pa.BufferReader(body) if isinstance(body, bytes) else body, **options)
     except pa.ArrowInvalid as error:
         raise DataError(f"{name} cannot be read as a table", got=str(error).splitlines()[0]) from error
     if ragged:
         row = ragged[0]
-        line = line_numbers(text, dialect, skipped, header=True)[row.number - 1]
+        line = line_numbers(text(), dialect, written.skipped, header=True)[row.number - 1]
         cells = counted(row.actual_columns, "cell")
         raise DataError(
             f"line {line} of {name} has {cells} where the first has {row.expected_columns}",

@@ -97,7 +97,8 @@ def _once(
     raw: RawTable, roles: Roles, order: Array, series_of: Array, micros: Array, values: Array, notes: list[str]
 ) -> tuple[Array, Array]:
     """Leaves one row for each series and stamp: ``order`` and ``values`` of those."""
-    series, times, values = series_of[order], micros[order], values[order]
+    in_order = bool((order[1:] > order[:-1]).all())  # then there is nothing to move, and nothing to copy
+    series, times, values = (part if in_order else part[order] for part in (series_of, micros, values))
     again = np.r_[False, (np.diff(series) == 0) & (np.diff(times) == 0)]  # (T,) same stamp as the row before
     if not again.any():
         return order, values

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from gatelab.core.config import from_dict, to_dict
 from gatelab.data.columns import Chosen, choose, choose_like
@@ -89,6 +91,18 @@ class SeriesTable:
         return pd.concat(frames, ignore_index=True)
 
 
+@contextmanager
+def _memory_given_back() -> Iterator[None]:
+    """Has Arrow ask the system for memory meanwhile: its own pool keeps what is freed, half of a large table again."""
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)
+
+
+@_memory_given_back()
 def read_table(source: Source, roles: Roles | None = None) -> SeriesTable:
     """Reads time series from a file, a data set or a frame.
 
@@ -103,11 +117,13 @@ def read_table(source: Source, roles: Roles | None = None) -> SeriesTable:
     roles = with_hints(source, roles or Roles())
     raw = read_raw(source, roles.decimal)
     timeline = find_time(raw, roles)
+    raw.forget(timeline.columns)
     chosen = choose(raw, roles, timeline)
     asked = named_frequency(roles.frequency) if roles.frequency else None
     return _assemble(raw, roles, timeline, chosen, asked)
 
 
+@_memory_given_back()
 def read_like(source: Source, schema: Mapping[str, Any]) -> SeriesTable:
     """Reads a table as another one was read: the same columns, levels, names of series and frequency.
 

@@ -15,7 +15,7 @@ from gatelab.core.errors import DataError, InputError, nearest
 from gatelab.data.dates import looks_like_dates, parse_dates
 from gatelab.data.reading import RawTable
 from gatelab.data.roles import Roles
-from gatelab.data.values import clean, numbers, text_cells
+from gatelab.data.values import clean, numbers, numbers_among, text_cells
 from gatelab.data.wording import counted
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported: type checkers see none
@@ -175,6 +175,8 @@ def _counts_time(raw: RawTable, name: str) -> bool:
 
 
 def _number_kind(raw: RawTable, name: str) -> str | None:
+    if _is_text(raw.frame[name]) and not numbers_among(raw.frame[name].head(100), raw.decimal):
+        return None  # a long column of stamps need not be tried cell by cell
     found = numbers(raw, name)
     if not found.usable or np.isnan(found.values).any():
         return None

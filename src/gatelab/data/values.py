@@ -37,8 +37,15 @@ def clean(column: pd.Series, codes: tuple[str, ...] = ()) -> pa.Array:
     values = pa.array(column.astype("str") if column.dtype != "str" else column, from_pandas=True)
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
-    values = pc.utf8_trim_whitespace(values)
-    known = pa.array([*MISSING, *(code.strip().lower() for code in codes)], type=values.type)
+    trimmed = pc.utf8_trim_whitespace(values)
+    if pc.sum(pc.binary_length(trimmed)) != pc.sum(pc.binary_length(values)):
+        values = trimmed
+    del trimmed  # most often a copy of a long column
+    words = [*MISSING, *(code.strip().lower() for code in codes)]
+    longest = max(map(len, words))
+    if not pc.any(pc.less_equal(pc.utf8_length(values), longest)).as_py():
+        return values  # a long column of stamps need not be written in lower case to see that none is missing
+    known = pa.array(words, type=values.type)
     return pc.if_else(pc.is_in(pc.utf8_lower(values), value_set=known), pa.scalar(None, values.type), values)
 
 
@@ -98,6 +105,12 @@ def _any_number(cells: pa.Array, decimal: str) -> bool:
     sample = cells.drop_null()
     sample = sample.take(pa.array(np.linspace(0, len(sample) - 1, min(len(sample), 1000)).astype("int64")))
     return not bool(np.isnan(_parse(sample, decimal)).all())
+
+
+def numbers_among(column: pd.Series, decimal: str) -> bool:
+    """Whether a short column of text has a cell that is a number, or none that is anything."""
+    cells = clean(column).drop_null()
+    return not len(cells) or not bool(np.isnan(_parse(cells, decimal)).all())
 
 
 def _number_codes(codes: tuple[str, ...]) -> Array:
