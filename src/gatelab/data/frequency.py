@@ -1,4 +1,8 @@
-"""The step between rows: found from the stamps, absent rows or not, and continued into the future."""
+"""The step between rows: found from the stamps, absent rows or not, and continued into the future.
+
+The series of a table have steps of one length, and each its own place in the calendar: its weekday, its day of the
+month, its time of day.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from gatelab.core.errors import InputError
+from gatelab.data import months
 
 Array = np.ndarray
 
@@ -35,6 +40,25 @@ class Frequency:
     """As pandas writes it (``"5min"``, ``"h"``, ``"D"``, ``"W-SAT"``, ``"MS"``, …), or ``"rows"``."""
     rows: bool = False
     """Every row is the next step, whatever the stamps say: trading days, tables without stamps."""
+    within: str = ""
+    """Of one series in months, quarters or years: where in them it stands (``months.dates``); "": as the alias says."""
+    business: bool = False
+    """Of a table in days: some of its series have trading days alone."""
+
+    @property
+    def length(self) -> tuple[int, str]:
+        """Count and unit of a step, wherever it stands: the same for all series of a table."""
+        return (1, self.alias) if self.alias == "rows" else (1, "D") if self.alias == "B" else _unit(self.alias)
+
+    @property
+    def common(self) -> Frequency:
+        """Without what belongs to one series alone."""
+        return Frequency(self.alias, self.rows, business=self.business)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What tables with this frequency share, as plain JSON values; ``Frequency(**…)`` is the way back."""
+        found: dict[str, Any] = {"alias": self.alias, "rows": self.rows}
+        return {**found, "business": True} if self.business else found
 
     @property
     def text(self) -> str:
@@ -75,7 +99,12 @@ class Frequency:
             return pd.RangeIndex(1, count + 1)
         if count == 0:
             return pd.DatetimeIndex([last])[:0].as_unit("us")
-        first = last + self.offset
+        return self.stamps(last, count + 1)[1:]
+
+    def stamps(self, first: pd.Timestamp, count: int) -> pd.DatetimeIndex:
+        """``count`` stamps from ``first`` on, which is one of them; months keep their day and hour."""
+        if self.within:
+            return _monthly(first, count, _unit(self.alias)[0], self.within)
         return pd.date_range(first, periods=count, freq=self.offset).as_unit("us")
 
     @property
@@ -90,6 +119,17 @@ def _unit(alias: str) -> tuple[int, str]:
     assert match is not None, alias
     count, unit = int(match[1] or 1), match[2]
     return (count, unit) if unit in _NAMES else (count * _MONTHS[unit], "M")
+
+
+def _monthly(first: pd.Timestamp, count: int, step: int, rule: str) -> pd.DatetimeIndex:
+    """``count`` stamps, ``step`` months apart, where ``rule`` has them, at the hour of ``first``, on its clock."""
+    naive = first.tz_localize(None) if first.tz is not None else first
+    month = naive.year * 12 + naive.month - 1
+    days = months.dates(month + step * np.arange(count), rule).astype("datetime64[us]")  # (count,)
+    found = pd.DatetimeIndex(days + (naive - naive.normalize()).to_numpy().astype("timedelta64[us]"))
+    if first.tz is None:
+        return found
+    return found.tz_localize(first.tz, ambiguous=np.ones(count, bool), nonexistent="shift_forward")
 
 
 def named_frequency(alias: str) -> Frequency:
@@ -137,7 +177,7 @@ class Grid(NamedTuple):
 
     def stamps(self) -> pd.DatetimeIndex:
         """Every stamp of the grid. (length,)"""
-        return pd.date_range(self.start, periods=self.length, freq=self.frequency.offset).as_unit("us")
+        return self.frequency.stamps(self.start, self.length)
 
 
 _JITTER = 0.1  # of a step
@@ -188,18 +228,26 @@ def _anchored(frequency: Frequency, stamps: pd.DatetimeIndex) -> Frequency:
 
 def _place_months(stamps: pd.DatetimeIndex, frequency: Frequency, count: int) -> Grid | None:
     """Months, quarters and years: stamps anywhere in the month, if always at about the same place."""
-    months = (stamps.year * 12 + stamps.month - 1).to_numpy()  # (T,)
-    if (np.diff(months) <= 0).any() or ((months - months[0]) % count).any():
+    at = months.months_of(stamps)  # (T,)
+    if (np.diff(at) <= 0).any() or ((at - at[0]) % count).any():
         return None
     from_start, from_end = stamps.day.to_numpy() - 1, (stamps.days_in_month - stamps.day).to_numpy()  # (T,)
-    ends = from_end.max() < from_start.max()
-    if min(np.ptp(from_start), np.ptp(from_end)) > 7:
+    ends = bool(from_end.max() < from_start.max() and from_end.max() <= 4)
+    if len(stamps) < 3 and from_end.max() == 0:  # few month ends may be one day of the month, too
+        ends = frequency.alias.split("-")[0].endswith("E")
+    rule = months.rule_of(stamps, ends)
+    if rule is None and min(np.ptp(from_start), np.ptp(from_end)) > 7:
         return None
-    ends = bool(ends and from_end.max() <= 4)
+    ends = rule in ("31", months.LAST_BUSINESS) or (rule is None and ends)
     alias = _month_alias(count, int(stamps.month[0]), ends)
-    start = stamps[0].normalize().replace(day=1) + (pd.offsets.MonthEnd(0) if ends else pd.Timedelta(0))
-    moved = int((from_end if ends else from_start).max()) * _DAY
-    return Grid(Frequency(alias), (months - months[0]) // count, start.as_unit("us"), moved)
+    clocks, often = np.unique(microseconds(stamps) % _DAY, return_counts=True)
+    clock = int(clocks[often.argmax()]) if often.max() >= 0.5 * len(stamps) else 0
+    plain = "31" if ends else "1"
+    within = "" if rule in (None, plain) else str(rule)
+    start = pd.Timestamp(months.dates(at[:1], rule or plain)[0]).as_unit("us") + pd.Timedelta(clock, "us")
+    grid = Grid(Frequency(alias, within=within), (at - at[0]) // count, start.as_unit("us"))
+    moved = np.abs(microseconds(stamps) - microseconds(grid.stamps()[grid.places]))  # (T,)
+    return grid._replace(moved=int(moved.max()))
 
 
 def _month_alias(count: int, month: int, ends: bool) -> str:
@@ -246,9 +294,10 @@ def _candidates(stamps: pd.DatetimeIndex) -> list[str]:
     days = round(mode / _DAY)
     if mode >= 0.9 * _DAY:
         found = ["B", "D"] if days == 1 else [f"{days // 7}W"] if days % 7 == 0 else []
-        middle = np.median(steps) / _DAY
-        months = next((k for k in (1, 2, 3, 4, 6, 12) if abs(middle - k * 30.44) <= 3.5), round(middle / 365.25) * 12)
-        found += [f"{months}MS"] if months else []
+        middle, mean = np.median(steps) / _DAY, np.mean(steps) / _DAY  # of third Fridays, 28 or 35 days and between
+        near = (k for k in (1, 2, 3, 4, 6, 12) if min(abs(middle - k * 30.44), abs(mean - k * 30.44)) <= 3.5)
+        count = next(near, round(middle / 365.25) * 12)
+        found += [f"{count}MS"] if count else []
         same_time = (steps % _DAY == 0).all()
         greatest = int(np.gcd.reduce(steps)) // _DAY if same_time else 0
         return found + [f"{k}D" for k in dict.fromkeys((days, greatest)) if k > 1 and same_time]

@@ -1,8 +1,12 @@
-"""Sorted rows → series on regular steps: absent rows become steps without values."""
+"""Sorted rows → series on regular steps: absent rows become steps without values.
+
+Steps have one length in a table; where they stand in the calendar, each series has to itself.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import NamedTuple, NoReturn
 
 import numpy as np
@@ -18,8 +22,17 @@ from gatelab.data.wording import counted
 from gatelab.data.zones import at_clock_change
 
 Array = np.ndarray
-Piece = tuple[str, pd.DatetimeIndex | pd.RangeIndex, Array, Array | None]
-"""Id, stamps ``(T,)``, values ``(T, C)`` and steps with a row ``(T,)`` of one series; none: all have one."""
+
+
+class Piece(NamedTuple):
+    """One series."""
+
+    id: str
+    stamps: pd.DatetimeIndex | pd.RangeIndex  # (T,)
+    values: Array  # (T, C)
+    frequency: Frequency
+    """Its own: the table's, and where it stands in the calendar."""
+    given: Array | None = None  # (T,) bool, steps with a row; none: all have one
 
 
 class Regular(NamedTuple):
@@ -39,7 +52,8 @@ def regular(
         raw: for messages.
         rows: in order, each stamp once.
         columns: of ``rows.values``, for notes.
-        asked: the frequency, if it is known; found from the stamps otherwise.
+        asked: the frequency, if it is known; found from the stamps otherwise. Where it stands in the calendar does
+            not matter.
         learned: whether ``asked`` comes from a trained model, so that a coarser table is refused.
 
     Raises:
@@ -47,26 +61,24 @@ def regular(
     """
     if rows.stamps is None:
         frequency = Frequency(asked.alias if asked else "rows", rows=True)
-        series: list[Piece] = [
-            (name, pd.RangeIndex(piece.stop - piece.start), rows.values[piece], None)
-            for name, piece in zip(rows.ids, rows.pieces, strict=True)
-        ]
-        return Regular(series, frequency, _notes(rows, columns, frequency, []))
-    frequency = asked or _common(raw, rows)
-    if frequency.rows:
         series = [
-            (name, _shown(rows, rows.stamps[piece]), rows.values[piece], None)
+            Piece(name, pd.RangeIndex(piece.stop - piece.start), rows.values[piece], frequency)
             for name, piece in zip(rows.ids, rows.pieces, strict=True)
         ]
         return Regular(series, frequency, _notes(rows, columns, frequency, []))
-    grids = [
-        _placed(raw, rows, name, piece, frequency, learned) for name, piece in zip(rows.ids, rows.pieces, strict=True)
-    ]
-    frequency = grids[0].frequency
-    series = [
-        (name, _on_zone(rows, grid), _spread(grid, rows.values[piece]), _given(grid))
-        for name, piece, grid in zip(rows.ids, rows.pieces, grids, strict=True)
-    ]
+    common = asked or _common(raw, rows)
+    series, grids = [], []
+    for name, piece in zip(rows.ids, rows.pieces, strict=True):
+        if common.rows or (common.business and _trades(rows, piece)):
+            own = common if common.rows else _BUSINESS
+            series.append(Piece(name, _shown(rows, rows.stamps[piece]), rows.values[piece], own))
+            continue
+        grid = _placed(raw, rows, name, piece, common, learned)
+        grids.append(grid)
+        values = _spread(grid, rows.values[piece])
+        series.append(Piece(name, _on_zone(rows, grid), values, grid.frequency, _given(grid)))
+    # One calendar for all is the table's; of several the alias of the first stands for the length of a step.
+    frequency = replace(grids[0].frequency.common, business=common.business) if grids else common
     return Regular(series, frequency, _notes(rows, columns, frequency, grids))
 
 
@@ -117,13 +129,25 @@ def _find(rows: Rows, piece: slice) -> Grid | None:
     return steps.find(_local(rows, piece))
 
 
+_BUSINESS = Frequency("B", rows=True)
+
+
+def _trades(rows: Rows, piece: slice) -> bool:
+    """Whether a series has trading days alone."""
+    grid = _find(rows, piece)
+    return grid is not None and grid.frequency.alias == "B"
+
+
 def _common(raw: RawTable, rows: Rows) -> Frequency:
-    """The frequency that most series have."""
-    grids = [_find(rows, piece) for piece in rows.pieces]
-    found = Counter(grid.frequency for grid in grids if grid is not None)
+    """The frequency that most series have; of trading days beside days of all kinds, days."""
+    found = [grid.frequency for grid in (_find(rows, piece) for piece in rows.pieces) if grid is not None]
     if not found:
         _refuse_irregular(raw, rows)
-    return found.most_common(1)[0][0]
+    length = Counter(frequency.length for frequency in found).most_common(1)[0][0]
+    alike = Counter(frequency.common for frequency in found if frequency.length == length)
+    if len({frequency.rows for frequency in alike}) > 1:
+        return Frequency("D", business=True)
+    return alike.most_common(1)[0][0]
 
 
 _MOST_STEPS, _SPARSEST = 1_000_000, 50  # beyond both, a grid is made of holes: most often a stray stamp

@@ -37,6 +37,8 @@ class Series:
     """(T,) rising; with a zone where the table has one; row numbers where it has no stamps."""
     values: Array
     """(T, C) float64 in the user's units: NaN is missing, a category is an index into its column's levels."""
+    frequency: Frequency
+    """The table's, and where in the calendar this series stands."""
     given: Array | None = None
     """(T,) bool: whether the table has a row for the step, be it an empty one; none: it has one for every step."""
 
@@ -70,7 +72,7 @@ class SeriesTable:
         return {
             "roles": to_dict(self.roles),
             "columns": [column.to_dict() for column in self.columns],
-            "frequency": {"alias": self.frequency.alias, "rows": self.frequency.rows},
+            "frequency": self.frequency.to_dict(),
             "zone": self.zone,
             "series": [series.id for series in self.series] if self.roles.id else [],
         }
@@ -155,14 +157,15 @@ def _assemble(
     """``known``: the series of the table that this one is read like, if it is."""
     rows = ordered(raw, roles, timeline, chosen, known)
     grid = regular(raw, rows, chosen.columns, asked, learned=known is not None)
-    series = tuple(Series(*entry) for entry in grid.series)
+    series = tuple(Series(*piece) for piece in grid.series)
     resolved = dataclasses.replace(
         roles,
         target=tuple(column.name for column in chosen.columns if column.role == "target"),
         time=timeline.columns[0] if timeline.columns else None,
         past=tuple(column.name for column in chosen.columns if column.role == "past"),
         day_first=roles.day_first if roles.day_first is not None else timeline.day_first,
-        frequency=grid.frequency.alias,
+        # Days among which some series trade are found again: the alias alone would fill their weekends with gaps.
+        frequency=None if grid.frequency.business else grid.frequency.alias,
     )
     notes = (*raw.notes, *timeline.notes, *rows.notes, *grid.notes, *chosen.notes)
     return SeriesTable(raw.name, chosen.columns, series, grid.frequency, resolved, rows.zone, notes)

@@ -124,6 +124,40 @@ def test_trading_days_ahead_are_those_that_are_given():
     assert task.predict(model, table, future=with_holiday)["date"].tolist() == with_holiday["date"].tolist()
 
 
+@pytest.mark.parametrize(
+    ("dates", "message"),
+    [(["2020-06-08", "2020-06-09"], "there is a hole before 2020-06-08"),
+     (["2020-05-20", "2020-06-22"], "there is a hole before 2020-06-22"),
+     (["2020-06-01", "2020-07-01"], "there is a hole before 2020-06-01")],
+    ids=["13 trading days later", "a month between", "months"],
+)  # fmt: skip
+def test_rows_ahead_that_are_not_the_next_trading_days_are_refused(dates, message):
+    days = pd.bdate_range(end="2020-05-19", periods=80)
+    table = pd.DataFrame({"time": days, "load": np.sin(np.arange(80.0)), "split": np.arange(80) % 9 == 0})
+    task, model = trained(table, future=("split",), horizon=2)
+    with pytest.raises(DataError, match=message):
+        task.predict(model, table, future=pd.DataFrame({"time": dates, "split": True}))
+    after_holidays = pd.DataFrame({"time": ["2020-05-26", "2020-05-27"], "split": True})
+    assert task.predict(model, table, future=after_holidays)["time"].tolist() == [
+        *pd.to_datetime(after_holidays["time"])
+    ]
+
+
+def test_each_shop_goes_on_from_its_own_weekday_and_takes_rows_ahead_for_it():
+    monday, wednesday = (pd.date_range(first, periods=63, freq="7D") for first in ("2020-01-06", "2020-01-08"))
+    load = np.sin(np.arange(63.0))
+    parts = [pd.DataFrame({"time": stamps, "shop": shop, "load": load, "promo": 1.0 * (stamps.day < 8)})
+             for shop, stamps in (("a", monday), ("b", wednesday))]  # fmt: skip
+    table = pd.concat(parts)
+    known, coming = table[table["time"] < "2021-02-28"], table[table["time"] >= "2021-02-28"].drop(columns="load")
+    task, model = trained(known, id="shop", future=("promo",), horizon=3)
+    predicted = task.predict(model, known, future=coming)
+    assert predicted[["shop", "time"]].to_numpy().tolist() == coming[["shop", "time"]].to_numpy().tolist()
+    alone, alone_model = trained(known[known["shop"] == "a"].drop(columns="promo"), horizon=1)
+    other = known[known["shop"] == "b"].drop(columns=["promo", "shop"])
+    assert alone.predict(alone_model, other)["time"].tolist() == [wednesday[60]]
+
+
 def test_several_series_and_one_that_is_new(hourly):
     table = pd.concat([hourly.assign(id="a"), hourly.assign(id="b", load=hourly["load"] + 500)])
     task, model = trained(table, id="id")

@@ -74,7 +74,7 @@ def _series(features: Features, rng: np.random.Generator, lookback: int, horizon
     last = _BEFORE + rng.integers(lookback)  # observed at one step at least
     values[last, targets] = (centre + deviation)[targets]
     values[rows - horizon :, targets] = np.nan
-    return Series(id, _stamps(features, rng, rows), values)
+    return Series(id, _stamps(features, rng, rows), values, features.frequency)
 
 
 def _still(features: Features, id: str, other: Series) -> Series:
@@ -83,7 +83,7 @@ def _still(features: Features, id: str, other: Series) -> Series:
     for c in features.of("target"):
         value = features.constants[id].get(features.columns[c].name)
         values[:, c] = values[:, c] if value is None else np.where(np.isnan(values[:, c]), np.nan, value)
-    return Series(id, other.stamps, values)
+    return Series(id, other.stamps, values, other.frequency)
 
 
 def _stamps(features: Features, rng: np.random.Generator, rows: int) -> Any:

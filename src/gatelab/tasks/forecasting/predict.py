@@ -12,6 +12,7 @@ import pandas as pd
 
 from gatelab.core.errors import DataError
 from gatelab.core.task import Part
+from gatelab.data.frequency import Frequency
 from gatelab.data.names import listed
 from gatelab.data.table import Series, SeriesTable, read_like
 from gatelab.data.wording import counted
@@ -102,7 +103,7 @@ def _extended(task: Forecasting, series: Series, ahead: SeriesTable | None) -> E
             if isinstance(index, pd.RangeIndex):
                 index = pd.RangeIndex(rows, rows + len(index))  # counted from the first step ahead
             given.append((index[here], other.values[here]))
-    stamps = _stamps_ahead(task, series.stamps[rows - 1], [index for index, _ in given])  # (K,)
+    stamps = _stamps_ahead(task, series, rows, [index for index, _ in given], where)  # (K,)
     values = np.full((rows + config.horizon, series.values.shape[1]), np.nan)  # (T, C)
     values[:rows] = series.values[:rows]
     covered = np.zeros(config.horizon, bool)  # (K,)
@@ -114,21 +115,48 @@ def _extended(task: Forecasting, series: Series, ahead: SeriesTable | None) -> E
     _require_known(task, values[rows:], covered, stamps, known, where, fix)
     same = isinstance(stamps, pd.DatetimeIndex) == isinstance(series.stamps, pd.DatetimeIndex)
     whole: Any = series.stamps[:rows].append(stamps) if same else pd.RangeIndex(len(values))
-    return Extended(Series(series.id, whole, values), rows, stamps)
+    return Extended(Series(series.id, whole, values, series.frequency), rows, stamps)
 
 
-def _stamps_ahead(task: Forecasting, last: Any, given: Sequence[pd.Index]) -> pd.Index:
-    """The steps to forecast: those on the calendar, or where rows are the steps, the rows given after ``last``."""
-    frequency, horizon = task.features.frequency, task.config.horizon
+def _stamps_ahead(task: Forecasting, series: Series, rows: int, given: Sequence[pd.Index], where: str) -> pd.Index:
+    """The steps after the first ``rows``: those on the calendar, or where rows are the steps, the rows given later."""
+    frequency, horizon, last = series.frequency, task.config.horizon, series.stamps[rows - 1]
     if not frequency.rows:
         return frequency.next_stamps(last, horizon)
     later = [index[index > last] for index in given if len(index) and isinstance(index[0], type(last))]
     found = reduce(pd.Index.union, later)[:horizon] if later else pd.Index([])
     if len(found) == 0:
         return frequency.next_stamps(last, horizon)
+    if isinstance(found, pd.DatetimeIndex):
+        _require_next(series.stamps[:rows], found, frequency, where)
     rest = frequency.next_stamps(found[-1], horizon - len(found))
     same = isinstance(rest, pd.DatetimeIndex) == isinstance(found, pd.DatetimeIndex)
     return found.append(rest) if same or not len(rest) else frequency.next_stamps(last, horizon)
+
+
+_LONGEST_HOLIDAY = pd.Timedelta(days=7)  # without trading: a week's closure, weekends around it included
+_TIMES_LONGEST = 2.0  # the longest step of the history, where rows are steps of any length
+
+
+def _require_next(known: pd.Index, found: pd.DatetimeIndex, frequency: Frequency, where: str) -> None:
+    """Raises ``DataError`` unless the rows ``found`` follow the history ``known`` without a hole.
+
+    Where rows are the steps, only the lengths of steps tell: none is far longer than those of the history are.
+    """
+    history = pd.DatetimeIndex(known)
+    longest = history.to_series().diff().max() if len(history) > 1 else pd.Timedelta(0)
+    most = max(longest, _LONGEST_HOLIDAY) if frequency.alias == "B" else _TIMES_LONGEST * longest
+    steps = history[-1:].append(found).to_series().diff().iloc[1:]  # (n,)
+    if len(history) > 1 and (steps > most).any():
+        at = int((steps > most).to_numpy().argmax())
+        before = found[at - 1] if at else history[-1]
+        raise DataError(
+            f"the rows given ahead do not follow the history{where}: there is a hole before {found[at]}",
+            expected=f"the steps after {before}, one row each",
+            got=f"{found[at]}, {(found[at] - before).days:,} days later; no step of the history has more than "
+            f"{longest.days:,}",
+            fix="give the rows for the very next steps, or newer history",
+        )
 
 
 def _ahead_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
