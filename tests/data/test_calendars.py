@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gatelab.core.errors import DataError
 from gatelab.data import Roles, read_like, read_table
 from gatelab.data.frequency import Frequency, find, place
 from gatelab.data.months import dates, rule_of
@@ -150,3 +151,16 @@ def test_a_single_month_end_is_what_the_model_learned():
         grid = place(february, Frequency(alias))
         assert grid is not None
         assert grid.frequency.next_stamps(february[0], 1)[0] == pd.Timestamp(expected)
+
+
+@pytest.mark.parametrize("zone", [None, "Europe/Vienna"])
+@pytest.mark.parametrize("alias", ["h", "D", "W-FRI", "MS", "YS-JAN", "B"])
+def test_the_calendar_ends_with_the_year_9999_and_begins_long_before_1677(alias, zone):
+    frequency = Frequency(alias, rows=alias == "B")
+    last = pd.Timestamp("9999-12-24 00:00", tz=zone).as_unit("us")
+    if alias in ("h", "D", "B"):
+        assert frequency.next_stamps(last, 3)[-1].year == 9999
+    with pytest.raises(DataError, match="reach beyond the year 9999"):
+        frequency.next_stamps(last, 24 * 30)
+    early = pd.Timestamp("0901-03-01", tz=zone).as_unit("us")
+    assert frequency.next_stamps(early, 3)[0].year in (901, 902)

@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from gatelab.core.errors import InputError
+from gatelab.core.errors import DataError, InputError
 from gatelab.data import months
 
 Array = np.ndarray
 
 _SECOND = 1_000_000  # stamps count microseconds
 _DAY = 86_400 * _SECOND
+_LAST_YEAR = 9999  # that dates are written with
 _NAMES = {"s": "second", "min": "minute", "h": "hour", "D": "day", "W": "week"}
 _ADVERBS = {"1s": "one-second", "1min": "one-minute", "1h": "hourly", "1D": "daily", "1W": "weekly", "1M": "monthly",
             "3M": "quarterly", "12M": "yearly"}  # fmt: skip
@@ -92,6 +93,9 @@ class Frequency:
         """The ``count`` stamps after ``last``; after a trading day the weekdays, since holidays ahead are not known.
 
         After a row number, or where rows have no length, these are row numbers: ``last + 1 …``, or ``1 …`` steps ahead.
+
+        Raises:
+            DataError: they lie beyond the year 9999.
         """
         if not isinstance(last, pd.Timestamp):
             return pd.RangeIndex(int(last) + 1, int(last) + 1 + count)
@@ -99,10 +103,22 @@ class Frequency:
             return pd.RangeIndex(1, count + 1)
         if count == 0:
             return pd.DatetimeIndex([last])[:0].as_unit("us")
-        return self.stamps(last, count + 1)[1:]
+        try:
+            found = self.stamps(last, count + 1)  # without ``last``, where that is not one of them
+            found = found[found > last][:count]
+            if found[-1].year <= _LAST_YEAR:
+                return found
+        except (NotImplementedError, OverflowError, pd.errors.OutOfBoundsDatetime):
+            pass  # pandas has no clock and no calendar there
+        raise DataError(
+            f"the {count:,} steps after {last} reach beyond the year {_LAST_YEAR}",
+            expected="stamps that a calendar has",
+            got=f"{self.text} steps from {last} on",
+            fix="forecast fewer steps, or take each row as the next step with --frequency rows",
+        )
 
     def stamps(self, first: pd.Timestamp, count: int) -> pd.DatetimeIndex:
-        """``count`` stamps from ``first`` on, which is one of them; months keep their day and hour."""
+        """``count`` stamps from ``first`` on; months keep their day and hour."""
         if self.within:
             return _monthly(first, count, _unit(self.alias)[0], self.within)
         return pd.date_range(first, periods=count, freq=self.offset).as_unit("us")
