@@ -47,9 +47,76 @@ def test_json_lines_also_compressed(tmp_path):
 
 
 def test_labels_that_are_numbers_or_truth_values(tmp_path):
-    rows = [{"text": "a", "label": 1}, {"text": "b", "label": True}, {"text": "c", "label": 2.5}]
+    for values, names, kind in (
+        ([1, 0], ["1", "0"], "int"),
+        ([True, False], ["True", "False"], "bool"),
+        ([2.5, 1], ["2.5", "1.0"], "float"),
+        (["1", "0"], ["1", "0"], "text"),
+    ):
+        rows = [{"text": "a", "label": value} for value in values]
+        (tmp_path / "my.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+        found = read_texts(tmp_path / "my.jsonl")
+        assert (found.labels, found.label_type) == (names, kind)
+
+
+def test_labels_of_different_types_are_refused_with_both_places(tmp_path):
+    rows = [{"text": "a", "label": 1}, {"text": "b", "label": True}]
     (tmp_path / "my.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    assert read_texts(tmp_path / "my.jsonl").labels == ["1", "True", "2.5"]
+    with pytest.raises(DataError, match=r"different types: 1 in my.jsonl, line 1, True in my.jsonl, line 2"):
+        read_texts(tmp_path / "my.jsonl")
+    with pytest.raises(DataError, match=r"different types: 0 in the texts, line 1, 'b' in the texts, line 2"):
+        read_texts((["x", "y"], [0, "b"]))
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA, pd.NaT, "", " "])
+def test_missing_labels_are_no_class_and_their_rows_are_named(missing):
+    frame = pd.DataFrame({"text": list("abcd"), "label": pd.Series(["x", missing, "y", missing], dtype=object)})
+    for source in (frame, (list(frame["text"]), list(frame["label"]))):
+        with pytest.raises(DataError, match=r"line 2 has no label, and 1 other have none: .*line 4") as caught:
+            read_texts(source)
+        assert "2 texts without a label, of 4" in str(caught.value)
+    assert read_texts(frame, labelled=False).labels == ["x", None, "y", None]
+
+
+# ---- tables without a header ----------------------------------------------------------------------------------------
+
+FILMS = [("a fine film", "1"), ("dull", "0"), ("so it goes", "1"), ("long, and dull", "0"), ("fine, fine", "1")]
+
+
+@pytest.mark.parametrize("name", ["my.tsv", "my.txt", "my.csv"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_table_without_a_header_keeps_its_first_text(tmp_path, name, turned):
+    delimiter = "," if name == "my.csv" else "\t"
+    rows = [(f'"{text}"' if name == "my.csv" else text, label) for text, label in FILMS]
+    lines = [delimiter.join(reversed(row) if turned else row) for row in rows]
+    (tmp_path / name).write_text("\n".join(lines) + "\n")
+    found = read_texts(tmp_path / name)
+    assert pairs(found) == FILMS
+    assert any(note.startswith("no header") for note in found.notes)
+    assert found.place(1) == f"{name}, line 1"
+
+
+def test_a_header_is_one_where_evidence_says_so(tmp_path):
+    for header in ("text\tlabel", "review\tstars", "utterance\tmood"):
+        (tmp_path / "my.tsv").write_text("\n".join([header, *("\t".join(row) for row in FILMS)]) + "\n")
+        found = read_texts(tmp_path / "my.tsv")
+        assert pairs(found) == FILMS
+        assert found.notes[0] == f"text: column {header.split()[0]!r}"
+    (tmp_path / "my.tsv").write_text("\n".join("\t".join(row) for row in FILMS) + "\n")
+    with pytest.raises(InputError, match="no column 'mood'"):
+        read_texts(tmp_path / "my.tsv", label="mood")
+
+
+def test_sentences_without_labels_are_no_header(tmp_path):
+    sentences = ["the first of some sentences that stand alone", "the second one is of that kind, too", "and a third"]
+    (tmp_path / "my.tsv").write_text("\n".join(sentences) + "\n")
+    assert list(read_texts(tmp_path / "my.tsv", labelled=False).texts) == sentences
+
+
+def test_a_file_of_lines_without_labels_says_what_it_may_be(tmp_path):
+    (tmp_path / "my.txt").write_text("a fine film\na dull one\n")
+    with pytest.raises(DataError, match=r"(?s)my.txt, line 1 has no label.*\.tsv.*__label__"):
+        read_texts(tmp_path / "my.txt")
 
 
 def test_a_folder_for_each_class(tmp_path):

@@ -113,3 +113,26 @@ def test_broken_archives_are_refused(tmp_path):
     packed.write_bytes(gzip.compress(b"line\n" * 1000)[:-20])
     with pytest.raises(DataError, match="cut short"):
         list(documents(packed)[0].lines())
+
+
+@pytest.mark.parametrize("packed", [None, "gz", "zip"])
+@pytest.mark.parametrize("length", [3, 50_000])
+def test_lines_that_end_in_a_return_alone_are_lines(tmp_path, packed, length):
+    lines = [f"line {number} ü" for number in range(length)]
+    content = "\r".join(lines).encode()
+    for ending in (b"", b"\r"):
+        path = tmp_path / (f"my.txt.{packed}" if packed == "gz" else "my.zip" if packed else "my.txt")
+        if packed == "zip":
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr("my.txt", content + ending)
+        else:
+            path.write_bytes(gzip.compress(content + ending) if packed else content + ending)
+        (document,) = documents(path)
+        assert list(document.lines()) == lines
+        assert "".join(document.lines(keep_ends=True)) == "\n".join(lines) + ("\n" if ending else "")
+
+
+def test_a_return_within_lines_that_end_otherwise_is_text(tmp_path):
+    (tmp_path / "my.txt").write_bytes(b"one\rtwo\nthree\r\n")
+    (document,) = documents(tmp_path / "my.txt")
+    assert list(document.lines()) == ["one\rtwo", "three"]

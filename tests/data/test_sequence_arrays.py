@@ -8,10 +8,18 @@ X = [np.ones((3, 2)), np.zeros((1, 2)), np.full((4, 2), 5)]
 
 
 def test_arrays_and_lists_of_any_length():
-    found = read_sequences((X, ["a", 1, None]), Layout(), labelled=False)
+    found = read_sequences((X, ["a", "b", None]), Layout(), labelled=False)
     assert found.labels is None
-    found = read_sequences((X, ["a", 1, 2.5]), Layout())
-    assert found.labels == ("a", "1", "2.5")
+    for labels, names, kind in (
+        (["a", "b", "1"], ("a", "b", "1"), "text"),
+        (np.array([2, 0, 1]), ("2", "0", "1"), "int"),
+        ([True, False, True], ("True", "False", "True"), "bool"),
+        ([1, 0, 2.5], ("1.0", "0.0", "2.5"), "float"),
+    ):
+        found = read_sequences((X, labels), Layout())
+        assert (found.labels, found.label_type) == (names, kind)
+    with pytest.raises(DataError, match="different types: 'a' in sequence 1 of the data, 1 in sequence 2 of the data"):
+        read_sequences((X, ["a", 1, 2.5]), Layout())
     assert [len(rows) for rows in found.sequences.values] == [3, 1, 4]
     assert found.sequences.channels == ("channel 1", "channel 2")
     for same in (np.ones((4, 7)), np.ones((4, 7, 1), np.float32), np.ones((4, 7), int), [[True] * 7] * 4):

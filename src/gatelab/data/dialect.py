@@ -121,8 +121,19 @@ def sniff(text: str) -> Dialect:
     first = _cells(lines, delimiter)[0]
     filled = [cell.strip() for cell in first if cell.strip()]
     header = not all(_NUMBER.fullmatch(cell) or _STAMP.fullmatch(cell) for cell in filled)
+    header = header and not _dated(_cells(lines, delimiter))
     names = tuple(first) if header else tuple(f"col_{number}" for number in range(len(first)))
     return Dialect(delimiter, header, names)
+
+
+_DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ]\d{1,2}:\d{2}.*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}.*")
+
+
+def _dated(rows: list[list[str]]) -> bool:
+    """Whether the first row has a whole date in a column of dates: it is a row like the others, and names nothing."""
+    full = [row for row in rows if len(row) == len(rows[0])]
+    columns = ([row[at].strip() for row in full] for at in range(len(rows[0])))
+    return len(full) > 2 and any(all(_DATE.fullmatch(cell) for cell in column) for column in columns)
 
 
 def _cells(lines: list[str], delimiter: str) -> list[list[str]]:

@@ -7,13 +7,14 @@ import os
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from gatelab.core.errors import DataError, InputError, nearest
+from gatelab.data.label_types import LabelNames, LabelType
 from gatelab.data.lines import Document, documents
 from gatelab.data.records import delimiter_of, records
 from gatelab.data.texts import Texts
@@ -23,14 +24,18 @@ _LABEL_NAMES = ("label", "class", "category", "sentiment", "target", "intent", "
 _TABLES, _JSON = (".csv", ".tsv", ".tab"), (".jsonl", ".ndjson")
 _NO_DATA = ("readme", "license", "licence", "notice", "copying", "changelog", ".")
 _PREFIX = "__label__"  # as in the files of fastText
-_KINDS = ".csv, .tsv or .jsonl with a column of texts and one of labels; a folder or .zip with a folder or file a class"
+_KINDS = (
+    ".csv, .tsv or .jsonl with a column of texts and one of labels; a folder or .zip with a folder or file a class; "
+    f"a file of lines that each begin with {_PREFIX}NAME"
+)
 
 
 class Item(NamedTuple):
     """One text."""
 
     text: str
-    label: str | None
+    label: Any
+    """As it was given; None where there is none."""
     file: str
     line: int
     """Where it begins, from 1; 0 where it is a file of its own."""
@@ -49,6 +54,8 @@ class LabelledTexts:
     """Which file each text stands in."""
     line_of: Sequence[int]
     """And in which line, from 1."""
+    label_type: LabelType = "text"
+    """What the labels were before they became names."""
 
     def place(self, number: int) -> str:
         """Where text ``number``, from 1, stands, such as ``"my.csv, line 7"``."""
@@ -88,16 +95,13 @@ def read_texts(
 
 
 def _collected(items: Iterator[Item], notes: list[str], name: str, labelled: bool) -> LabelledTexts:
-    labels: list[str | None] = []
-    known: dict[str | None, str | None] = {}  # one string for all of a class
+    labels = LabelNames("text")
     files: dict[str, int] = {}
     file_of, line_of = array("l"), array("q")
 
     def texts() -> Iterator[str]:
         for item in items:
-            if labelled and not item.label:
-                raise _without_label(item)
-            labels.append(known.setdefault(item.label, item.label))
+            labels.add(item.label, f"{item.file}, line {item.line}" if item.line else item.file)
             file_of.append(files.setdefault(item.file, len(files)))
             line_of.append(item.line)
             yield item.text
@@ -105,16 +109,10 @@ def _collected(items: Iterator[Item], notes: list[str], name: str, labelled: boo
     read = Texts.of(texts())
     if not len(read):
         raise DataError(f"{name} holds no texts", expected=_KINDS, fix="look at the file")
-    return LabelledTexts(read, labels, notes, list(files), file_of, line_of)
-
-
-def _without_label(item: Item) -> DataError:
-    return DataError(
-        f"{item.file}, line {item.line} has no label" if item.line else f"{item.file} has no label",
-        expected=_KINDS,
-        got=item.text[:60],
-        fix="give every text a label, and name the column of the labels with --label",
+    names, kind = labels.finish(
+        labelled, expected=_KINDS, fix="give every text a label, and name the column of the labels with --label"
     )
+    return LabelledTexts(read, names, notes, list(files), file_of, line_of, kind)
 
 
 # ---- from Python ----------------------------------------------------------------------------------------------------
@@ -124,7 +122,7 @@ def _given(source: Any, text: str | None, label: str | None, labelled: bool) -> 
     if isinstance(source, pd.DataFrame):
         columns = [str(column) for column in source.columns]
         rows = source.itertuples(index=False, name=None)
-        head = [[_word(cell) for cell in row] for row in source.head(_LOOKED_AT).itertuples(index=False, name=None)]
+        head = [list(row) for row in source.head(_LOOKED_AT).itertuples(index=False, name=None)]
         at = _columns(columns, head, text, label, labelled, "the table")
         return _frame_items(rows, at)
     if isinstance(source, tuple) and len(source) == 2 and not isinstance(source[0], str):
@@ -140,7 +138,7 @@ def _given(source: Any, text: str | None, label: str | None, labelled: bool) -> 
 def _frame_items(rows: Iterator[tuple[Any, ...]], at: _Columns) -> Iterator[Item]:
     for number, row in enumerate(rows, 1):
         label = None if at.label is None else row[at.label]
-        yield Item(_text(row[at.text], "the table", number), _word(label), "the table", number)
+        yield Item(_text(row[at.text], "the table", number), label, "the table", number)
 
 
 def _pairs(texts: Sequence[Any], labels: Sequence[Any]) -> Iterator[Item]:
@@ -149,7 +147,7 @@ def _pairs(texts: Sequence[Any], labels: Sequence[Any]) -> Iterator[Item]:
             "there are not as many labels as texts", expected=len(texts), got=len(labels), fix="check both"
         )
     for number, (text, label) in enumerate(zip(texts, labels, strict=True), 1):
-        yield Item(_text(text, "the texts", number), _word(label), "the texts", number)
+        yield Item(_text(text, "the texts", number), label, "the texts", number)
 
 
 def _text(value: Any, file: str, line: int) -> str:
@@ -161,13 +159,6 @@ def _text(value: Any, file: str, line: int) -> str:
             fix="name another column with --text",
         )
     return value
-
-
-def _word(value: Any) -> str | None:
-    """A label as text; None where there is none."""
-    if value is None or value is pd.NA or value != value:  # what pandas has for nothing
-        return None
-    return str(value).strip()
 
 
 # ---- from files -----------------------------------------------------------------------------------------------------
@@ -188,6 +179,9 @@ def _items(
         return _table(alone, text, label, labelled)
     if kind in _JSON or next(alone.lines(), "").startswith("{"):
         return _json(alone, text, label), []
+    if labelled and _is_table(alone):
+        items, notes = _table(alone, text, label, labelled)
+        return items, [f"{alone.name} is read as a table with tabs", *notes]
     return _lines(alone), []
 
 
@@ -241,7 +235,7 @@ def _json(file: Document, text: str | None, label: str | None) -> Iterator[Item]
                 fix=f"name the key with --{'text' if key is None else 'label'}",
             )  # fmt: skip
         if isinstance(row[key], str):
-            yield Item(row[key], None if name is None else _word(row[name]), file.name, number)
+            yield Item(row[key], None if name is None else row[name], file.name, number)
         else:
             _text(row[key], file.name, number)
 
@@ -255,6 +249,7 @@ def _key(row: dict[str, Any], asked: str | None, usual: Sequence[str]) -> str | 
 # ---- tables ---------------------------------------------------------------------------------------------------------
 
 _LOOKED_AT = 200  # rows from which it is found what the columns are
+_SENTENCE = 5  # words that are too many for the name of a column
 
 
 class _Columns(NamedTuple):
@@ -262,30 +257,65 @@ class _Columns(NamedTuple):
     label: int | None
 
 
+def _is_table(file: Document) -> bool:
+    """Whether a file of another name is a table with tabs in which one column looks like labels."""
+    head = [line.split("\t") for line in islice(file.lines(), _LOOKED_AT) if line]
+    alike = len({len(row) for row in head}) == 1 and len(head[0]) > 1 if head else False
+    return alike and bool(_like_labels(head)) and not head[0][0].startswith(_PREFIX)
+
+
 def _table(file: Document, text: str | None, label: str | None, labelled: bool) -> tuple[Iterator[Item], list[str]]:
-    """A row for each text, with a header."""
+    """A row for each text, with a header or without."""
     first = next(file.lines(), "")
     tabs = PurePath(file.name.removesuffix(".gz")).suffix.lower() != ".csv"
     delimiter = "\t" if tabs else delimiter_of(first)
     head = [record.cells for record in islice(records(file.lines(), file.name, delimiter), _LOOKED_AT)]
-    if len(head) < 2:
+    if not head:
+        raise DataError(f"{file.name} has no rows", expected=_KINDS, got=first[:60], fix="give some")
+    alike = [row for row in head if len(row) == len(head[0])]
+    header = text in head[0] or label in head[0] or _is_header(alike)
+    names = head[0] if header else [f"col_{at}" for at in range(len(head[0]))]
+    rows = alike[header:]
+    if not rows:
         raise DataError(f"{file.name} has no rows under its header", expected=_KINDS, got=first[:60], fix="give some")
-    rows = [row for row in head[1:] if len(row) == len(head[0])]
-    at = _columns(head[0], rows, text, label, labelled, file.name)
-    notes = [f"text: column {head[0][at.text]!r}"]
+    at = _columns(names, rows, text, label, labelled, file.name)
+    notes = [] if header else [f"no header: the first row is a text like the others, columns are {', '.join(names)}"]
+    notes.append(f"text: column {names[at.text]!r}")
     if at.label is not None:
-        notes.append(f"labels: column {head[0][at.label]!r}")
-    return _rows(file, delimiter, at), notes
+        notes.append(f"labels: column {names[at.label]!r}")
+    return _rows(file, delimiter, at, header), notes
 
 
-def _rows(file: Document, delimiter: str, at: _Columns) -> Iterator[Item]:
+def _is_header(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first of ``rows``, as long as each other, has the names of the columns.
+
+    It has none where its label is one of the labels below it, or where a cell is a sentence.
+    """
+    first = [cell.strip().lower() for cell in rows[0]]
+    if any(cell in (*_TEXT_NAMES, *_LABEL_NAMES) for cell in first):
+        return True
+    if any(rows[0][at].strip() in found for at, found in _like_labels(rows[1:]).items()):
+        return False
+    return not any(len(cell.split()) >= _SENTENCE for cell in first)
+
+
+def _like_labels(rows: Sequence[Sequence[str]]) -> dict[int, set[str]]:
+    """The columns of ``rows`` with few different values, each several times, and these values."""
+    columns = {at: [row[at].strip() for row in rows] for at in range(len(rows[0]))} if rows else {}
+    found = {at: set(cells) for at, cells in columns.items()}
+    return {at: values for at, values in found.items() if 2 <= len(values) <= len(rows) / 2 and "" not in values}
+
+
+def _rows(file: Document, delimiter: str, at: _Columns, header: bool) -> Iterator[Item]:
     rows = records(file.lines(), file.name, delimiter)
-    header = next(rows).cells
-    for line, cells in rows:
-        if len(cells) != len(header):
+    first = next(rows)
+    width = len(first.cells)
+    for line, cells in rows if header else chain([first], rows):
+        if len(cells) != width:
             raise DataError(
-                f"{file.name}, line {line} has another number of cells than the header", expected=len(header),
-                got=len(cells), fix="put quotes around a cell with a delimiter in it, or mend the row",
+                f"{file.name}, line {line} has another number of cells than the {'header' if header else 'first row'}",
+                expected=width, got=len(cells),
+                fix="put quotes around a cell with a delimiter in it, or mend the row",
             )  # fmt: skip
         yield Item(cells[at.text], None if at.label is None else cells[at.label].strip(), file.name, line)
 

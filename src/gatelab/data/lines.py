@@ -1,7 +1,8 @@
 """Lines of text, one at a time, from files, folders and archives that may be larger than memory.
 
-A line ends at ``\\n`` or ``\\r\\n`` and nowhere else: what Unicode also calls a line break is part of a line's text. A
-byte that is no text of the encoding is refused with its file, line and byte, never replaced.
+A line ends at ``\\n`` or ``\\r\\n``, and at ``\\r`` in a file that begins without any ``\\n``; nowhere else: what
+Unicode also calls a line break is part of a line's text. A byte that is no text of the encoding is refused with its
+file, line and byte, never replaced.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gatelab.core.errors import DataError, InputError
 from gatelab.data.sources import named, resolve
 
 _WIDE = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_HEAD = 1 << 16  # bytes that tell how lines end
 _BROKEN = zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error
 
 
@@ -80,7 +83,7 @@ def decoded_lines(
         DataError: a byte that is not text, with its line and its place in it, both from 1.
     """
     check_encoding(encoding)
-    for number, raw in enumerate(stream, 1):
+    for number, raw in enumerate(_ended(stream), 1):
         if number == 1:
             _refuse_wide(raw, name)
             raw = raw.removeprefix(codecs.BOM_UTF8)
@@ -88,6 +91,22 @@ def decoded_lines(
         ended = text.endswith("\n")
         text = text.removesuffix("\n").removesuffix("\r") if ended else text
         yield text + "\n" if ended and keep_ends else text
+
+
+def _ended(stream: Iterable[bytes]) -> Iterable[bytes]:
+    """The lines of a binary stream, each ended by ``\\n``, be they ended by ``\\r`` alone."""
+    peek = getattr(stream, "peek", None)
+    head = peek(_HEAD)[:_HEAD] if peek is not None else b""
+    return _ended_by_returns(stream) if b"\r" in head and b"\n" not in head else stream
+
+
+def _ended_by_returns(stream: Any) -> Iterator[bytes]:
+    rest = b""
+    while chunk := stream.read(_HEAD):
+        *lines, rest = (rest + chunk).split(b"\r")
+        yield from (line.removeprefix(b"\n") + b"\n" for line in lines)
+    if rest := rest.removeprefix(b"\n"):
+        yield rest
 
 
 def documents(source: str | os.PathLike[str], encoding: str | None = None, suffix: str = ".txt") -> list[Document]:

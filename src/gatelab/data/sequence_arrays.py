@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gatelab.core.errors import DataError, InputError
+from gatelab.data.label_types import LabelNames
 from gatelab.data.sequences import Collector, Layout, Read
 
 Array = np.ndarray
@@ -97,7 +98,11 @@ def read_idx(path: Path) -> Array:
 
 
 def _collected(X: Any, y: Any, layout: Layout, labelled: bool, name: str) -> Read:
-    labels = [None] * len(X) if y is None else _spelled(y)
+    given = LabelNames("sequence")
+    for number, label in enumerate([] if y is None else np.asarray(y, dtype=object).ravel(), 1):
+        given.add(label, f"sequence {number:,} of {name}")
+    names, kind = given.finish(labelled and y is not None)
+    labels = [None] * len(X) if y is None else names
     if len(labels) != len(X):
         raise DataError(
             f"{name} has not as many labels as sequences",
@@ -109,7 +114,7 @@ def _collected(X: Any, y: Any, layout: Layout, labelled: bool, name: str) -> Rea
     for number, (rows, label) in enumerate(zip(X, labels, strict=True), 1):
         place = f"sequence {number} of {name}"
         collector.add(_numeric(rows, place), None, label, place)
-    return collector.finish(name, labelled)
+    return collector.finish(name, labelled, label_type=kind)
 
 
 def _numeric(rows: Any, place: str) -> Array:
@@ -127,9 +132,3 @@ def _numeric(rows: Any, place: str) -> Array:
             fix="give one number for each channel of each step",
         ) from error
     return values.astype(np.float64)
-
-
-def _spelled(y: Any) -> list[str | None]:
-    """Labels as text; None for NaN and None."""
-    values = np.asarray(y, dtype=object).ravel()
-    return [None if value is None or value != value else str(value) for value in values]

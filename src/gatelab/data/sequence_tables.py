@@ -17,6 +17,7 @@ import pandas as pd
 from gatelab.core.errors import DataError, InputError, nearest
 from gatelab.core.printable import printable
 from gatelab.data.dialect import Dialect, decimal_mark, sniff
+from gatelab.data.label_types import LabelNames, LabelType
 from gatelab.data.lines import Document
 from gatelab.data.reading import RawTable, read_raw
 from gatelab.data.sequences import Collector, Layout, Read
@@ -63,7 +64,8 @@ def _read(tables: Iterator[RawTable], name: str, layout: Layout, labelled: bool)
     for raw in chain([first], tables):
         add = _add_sequences if whole else _add_steps
         add(collector, raw, columns, layout, clock)
-    return collector.finish(name, labelled, [*first.notes, _said(columns, layout)])
+    kind = label_type(first, columns.label) if columns.label else "text"
+    return collector.finish(name, labelled, [*first.notes, _said(columns, layout)], kind)
 
 
 def _said(columns: Columns, layout: Layout) -> str:
@@ -237,6 +239,19 @@ def words(raw: RawTable, name: str) -> Array:
     text = column.astype("str").str.strip().to_numpy(object, copy=True)  # (N,)
     text[column.isna().to_numpy(bool) | (text == "")] = None
     return text
+
+
+def label_type(raw: RawTable, name: str) -> LabelType:
+    """What the labels in a column are.
+
+    Raises:
+        DataError: they are of types that do not go together.
+    """
+    column = raw.frame[name].dropna()
+    found = LabelNames("row")
+    for row, value in column.drop_duplicates().items():
+        found.add(value, raw.where(int(row)))  # type: ignore[bad-argument-type]
+    return found.finish(needed=False)[1]
 
 
 def channel_values(raw: RawTable, names: Sequence[str], gaps: bool) -> Array:

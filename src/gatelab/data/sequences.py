@@ -19,7 +19,10 @@ import numpy as np
 from gatelab.core.config import require
 from gatelab.core.errors import DataError
 from gatelab.core.printable import printable
+from gatelab.data.label_types import LabelType
+from gatelab.data.names import listed
 from gatelab.data.ragged import Ragged, RaggedWriter
+from gatelab.data.wording import counted
 
 Array = np.ndarray
 
@@ -76,6 +79,8 @@ class Read:
     places: tuple[str, ...]
     """Where each begins, such as ``"line 7 of my.csv"``."""
     notes: tuple[str, ...] = ()
+    label_type: LabelType = "text"
+    """What the labels were before they became names."""
 
 
 def numbered_channels(count: int) -> tuple[str, ...]:
@@ -160,29 +165,39 @@ class Collector:
                 else "mend this value",
             )
 
-    def finish(self, name: str, labelled: bool, notes: Sequence[str] = ()) -> Read:
+    def finish(self, name: str, labelled: bool, notes: Sequence[str] = (), label_type: LabelType = "text") -> Read:
         """All sequences, the pieces of each put together.
 
         Args:
             name: of the source.
             labelled: whether every sequence must have a label.
             notes: what was decided while reading.
+            label_type: what the labels were before they became names.
 
         Raises:
             DataError: no sequence at all, or one without a label that must have one.
         """
         if self._writer is None or self._channels is None:
             raise DataError(f"{name} holds no sequence", expected="at least one", fix="look at the file")
-        without = next((at for at, label in enumerate(self._labels) if label is None), None)
-        if labelled and without is not None:
+        without = [place for place, label in zip(self._places, self._labels, strict=True) if label is None]
+        if labelled and without:
             raise DataError(
-                f"{self._places[without]}: this sequence has no label",
+                f"{without[0]}: this sequence has no label",
                 expected="the class of every sequence",
+                got=f"{counted(len(without), 'sequence')} without one, of {len(self._labels):,}"
+                + (f": {listed(without)}" if len(without) > 1 else ""),
                 fix="name the column of the labels with --label, or give each sequence one",
             )
-        labels = None if without is not None else tuple(label for label in self._labels if label is not None)
+        labels = None if without else tuple(label for label in self._labels if label is not None)
         whole = joined(self._writer.finish(), np.array(self._of, np.int64))
-        return Read(Sequences(whole, self._channels), labels, tuple(self._numbers), tuple(self._places), tuple(notes))
+        return Read(
+            Sequences(whole, self._channels),
+            labels,
+            tuple(self._numbers),
+            tuple(self._places),
+            tuple(notes),
+            label_type,
+        )
 
 
 def joined(pieces: Ragged, of: Array) -> Ragged:

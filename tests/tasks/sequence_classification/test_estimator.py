@@ -56,6 +56,28 @@ def test_learns_sequences_of_unequal_length(fitted, data):
     assert probability.shape == (len(X), 2)
 
 
+@pytest.mark.parametrize("convert", [int, bool, float, str])
+def test_labels_of_a_frame_keep_their_type(data, tmp_path, convert):
+    X, y = data
+    truth = [convert(int(label)) for label in y]
+    parts = [pd.DataFrame(rows, columns=["a", "b"]).assign(id=at, label=truth[at]) for at, rows in enumerate(X)]
+    frame = pd.concat(parts, ignore_index=True)
+    fitted = gatelab.SequenceClassifier(hidden_size=4, epochs=1, folder=tmp_path).fit(frame)
+    for classifier in (fitted, gatelab.SequenceClassifier.load(tmp_path)):
+        assert classifier.classes_.tolist() == sorted(set(truth))
+        assert (classifier.predict(frame) == np.array(truth)).any()
+    predicted = fitted.task_.predict(fitted.model_, frame)
+    assert predicted["truth"].tolist() == truth
+
+
+def test_labels_that_are_missing_or_mixed_are_refused(data):
+    X, _ = data
+    with pytest.raises(DataError, match=r"item 2 has no label, and 29 others have none"):
+        gatelab.SequenceClassifier(epochs=1).fit(X, [0.0, np.nan] * 30)
+    with pytest.raises(DataError, match="different types"):
+        gatelab.SequenceClassifier(epochs=1).fit(X, [0, "b"] * 30)
+
+
 def test_an_item_does_not_depend_on_its_neighbours(fitted, data):
     X, _ = data
     together = fitted.predict_proba(X)

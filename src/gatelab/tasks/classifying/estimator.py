@@ -12,6 +12,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from gatelab.core.errors import InputError
+from gatelab.data.label_types import names_of, typed
 from gatelab.data.ragged import Ragged
 from gatelab.tasks.estimating import Estimator
 
@@ -43,16 +44,11 @@ class ClassifyingEstimator(ClassifierMixin, Estimator):
             InputError: a parameter that cannot be.
             TrainingError: the loss stopped being finite.
         """
-        given = None if y is None else np.asarray(y)
-        self._train(X if given is None else (X, _names(given)))
-        by_name = {} if given is None else dict(zip(_names(given), given, strict=True))
-        self.classes_ = np.array([by_name.get(name, name) for name in self.task_.labels.names])
-        return self
+        return self._train(X if y is None else (X, as_labels(y)))
 
     def _adopt(self, task: Any, model: Any, history: Sequence[Mapping[str, Any]], folder: Path) -> None:
         super()._adopt(task, model, history, folder)
-        if not hasattr(self, "classes_"):  # loaded: nobody knows any more what they were but their names
-            self.classes_ = np.array(task.labels.names)
+        self.classes_ = np.array(task.labels.values)
 
     def predict_proba(self, X: Any) -> Array:
         """The probability of each class for each item, ``(N, K)``; the columns are ``classes_``."""
@@ -74,7 +70,7 @@ class ClassifyingEstimator(ClassifierMixin, Estimator):
         check_is_fitted(self, "model_")
         if X is None and "test" not in self.task_.parts:
             raise InputError("there is no test part to evaluate on", fix="give items: evaluate(X, y)")
-        source = X if y is None else (X, _names(np.asarray(y)))
+        source = X if y is None else (X, as_labels(y))
         task = self.task_ if X is None else self.task_.reopen(source, "evaluate")
         return dict(task.evaluate(self.model_, "test").metrics)
 
@@ -96,10 +92,17 @@ class ClassifyingEstimator(ClassifierMixin, Estimator):
             learning_rate: step size; a tenth of the first training's by default.
             folder: run folder of the updated model; a temporary one by default.
         """
-        source = X if y is None else (X, _names(np.asarray(y)))
+        source = X if y is None else (X, as_labels(y))
         return self._update(source, epochs, learning_rate, folder)
 
 
-def _names(y: Array) -> list[str]:
-    """Labels of any kind as text."""
-    return [str(label) for label in y.tolist()]
+def as_labels(y: Any) -> list[Any]:
+    """The labels ``y`` as objects of their own types.
+
+    Raises:
+        InputError: ``y`` is no list of labels.
+        DataError: one is missing, or they are of types that do not go together.
+    """
+    if isinstance(y, str) or not (isinstance(y, Sequence) or hasattr(y, "__array__")):
+        raise InputError("these are no labels", expected="a label for each item", got=type(y).__name__, fix="fit(X, y)")
+    return typed(*names_of(y, "item"))

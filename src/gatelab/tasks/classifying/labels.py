@@ -13,6 +13,8 @@ import numpy as np
 from gatelab.core.errors import DataError, nearest
 from gatelab.core.random import generator
 from gatelab.core.task import Part
+from gatelab.data.label_types import LabelType, typed
+from gatelab.data.names import known_as
 from gatelab.report.text import label as one_line
 
 Array = np.ndarray
@@ -27,10 +29,12 @@ class Labels:
     names: tuple[str, ...]
     """In order: as numbers where all are numbers, else as text."""
     counts: tuple[int, ...]
+    type: LabelType = "text"
+    """What they were before they became names."""
 
     @classmethod
-    def of(cls, values: Sequence[str]) -> Labels:
-        """The names that occur among the labels of the training part.
+    def of(cls, values: Sequence[str], type: LabelType = "text") -> Labels:
+        """The names that occur among the labels of the training part, which were of ``type``.
 
         Raises:
             DataError: all items have the same label.
@@ -44,10 +48,15 @@ class Labels:
                 got=f"{len(values):,} items, each {one_line(names[0])!r}" if names else "no items",
                 fix="name the column of the labels with --label, or give items of another class too",
             )
-        return cls(tuple(names), tuple(counted[name] for name in names))
+        return cls(tuple(names), tuple(counted[name] for name in names), type)
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def values(self) -> list[Any]:
+        """The labels as they were given, in the order of the names."""
+        return typed(self.names, self.type)
 
     @property
     def shares(self) -> Array:
@@ -64,7 +73,8 @@ class Labels:
         Raises:
             DataError: a label that no item had in training.
         """
-        known = {name: at for at, name in enumerate(self.names)}
+        at = {name: at for at, name in enumerate(self.names)}
+        known = {name: at[other] for name, other in known_as(dict.fromkeys(values), self.names).items()}
         found = np.array([known.get(value, -1) for value in values], np.int64)  # (N,)
         if (found < 0).any():
             first = int(np.flatnonzero(found < 0)[0])
@@ -84,12 +94,13 @@ class Labels:
 
     def state(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return {"names": list(self.names), "counts": list(self.counts)}
+        state: dict[str, Any] = {"names": list(self.names), "counts": list(self.counts)}
+        return state if self.type == "text" else {**state, "type": self.type}
 
     @classmethod
     def restore(cls, state: Mapping[str, Any]) -> Labels:
         """What ``state`` described."""
-        return cls(tuple(state["names"]), tuple(state["counts"]))
+        return cls(tuple(state["names"]), tuple(state["counts"]), state.get("type", "text"))
 
 
 def _order(names: Mapping[str, int]) -> Any:

@@ -21,6 +21,7 @@ from torch.nn import functional
 from gatelab.core.config import ModelConfig, TrainingConfig
 from gatelab.core.errors import DataError, InputError
 from gatelab.core.task import Evaluation, Loss, Metric, Part, Task
+from gatelab.data.label_types import LabelType
 from gatelab.data.ragged import Ragged
 from gatelab.data.sources import own_test
 from gatelab.tasks.bucketing import batches_of, groups_of
@@ -56,10 +57,12 @@ class Labelled:
     """What was decided while reading."""
     place: Callable[[int], str] = "item {}".format
     """Where an item, numbered from 1, was read, such as ``"line 7 of my.csv"``."""
+    type: LabelType = "text"
+    """What the labels were before they became names."""
 
     def take(self, which: Array) -> Labelled:
         """These of them alone; ``place`` counts as before and must not be asked any more."""
-        return Labelled(self.items[which], _taken(self.labels, which), _taken(self.names, which))
+        return Labelled(self.items[which], _taken(self.labels, which), _taken(self.names, which), type=self.type)
 
     def digest(self) -> str:
         """Thirty-two hexadecimal digits that tell these items and labels from others."""
@@ -151,7 +154,7 @@ class Classification(Task):
         Raises:
             DataError: only one class, or a part that is needed has no items.
         """
-        labels = Labels.of(parts["train"].labels)
+        labels = Labels.of(parts["train"].labels, parts["train"].type)
         learned = cls.learn(parts["train"].items, labels.encode(parts["train"].labels), config)
         digest = sha256("".join(part.digest() for part in parts.values()).encode()).hexdigest()[:32]
         task = cls(config, labels, learned, [*notes, f"{len(labels)} classes: {labels.said()}"], digest)

@@ -13,7 +13,7 @@ from gatelab.core.errors import InputError
 from gatelab.core.task import Task
 from gatelab.data.ragged import Ragged
 from gatelab.data.sequences import Sequences
-from gatelab.tasks.classifying.estimator import ClassifyingEstimator
+from gatelab.tasks.classifying.estimator import ClassifyingEstimator, as_labels
 from gatelab.tasks.sequence_classification.config import SequenceConfig
 from gatelab.tasks.sequence_classification.task import SequenceClassification
 
@@ -118,6 +118,8 @@ class SequenceClassifier(ClassifyingEstimator):
                 fix="fit(X, y)",
             )
         if y is not None:
+            labels = np.array(as_labels(y))  # (N,) refused in words, before scikit-learn looks at them
+            y = labels if getattr(y, "ndim", 1) == 1 else labels[:, None]  # it warns of a column itself
             if _is_matrix(X):
                 X, y = validate_data(self, X, y, dtype=np.float64, ensure_all_finite=self._finite)
             check_classification_targets(y)

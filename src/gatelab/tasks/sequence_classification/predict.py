@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from gatelab.data.label_types import as_given
 from gatelab.tasks.sequence_classification.figures import because
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ def predict_sequences(task: SequenceClassification, model: Any, source: Any) -> 
     reasons = [because(entry, task.scaling.join, int(T)) for entry, T in zip(values, lengths, strict=False)]
     told: dict[str, Any] = {"sequence": list(found.names)}
     if found.labels is not None:
-        told["truth"] = list(found.labels)
-    told["class"] = [task.labels.names[at] for at in said]
+        told["truth"] = as_given(found.labels, found.label_type)
+    told["class"] = [task.labels.values[at] for at in said]
     told["probability"] = probability.max(axis=1)
     told["because of"] = reasons + [""] * (len(x) - explained)
     predicted = pd.DataFrame(told | {f"p({name})": probability[:, at] for at, name in enumerate(task.labels.names)})

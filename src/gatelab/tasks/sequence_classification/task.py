@@ -59,7 +59,12 @@ class SequenceClassification(Classification):
         said = f"{len(lengths):,} sequences of {steps} steps, {len(found.sequences.channels):,} channels"
         labels = found.labels if found.labels is not None else ()
         return Labelled(
-            found.sequences, labels, found.names, [*found.notes, said], lambda number: found.places[number - 1]
+            found.sequences,
+            labels,
+            found.names,
+            [*found.notes, said],
+            lambda number: found.places[number - 1],
+            found.label_type,
         )
 
     @classmethod

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from gatelab.data.label_types import as_given
 from gatelab.data.labelled_texts import read_texts
 from gatelab.data.texts import Texts
 
@@ -43,9 +44,9 @@ def predict_texts(task: TextClassification, model: Any, source: Any) -> pd.DataF
     said = probability.argmax(axis=1)  # (N,)
     told: dict[str, Any] = {"text": list(found.texts)}
     if any(found.labels):
-        told["truth"] = found.labels
+        told["truth"] = as_given(found.labels, found.label_type)
     told |= {
-        "class": [task.labels.names[at] for at in said],
+        "class": [task.labels.values[at] for at in said],
         "probability": probability.max(axis=1),
         "because of": reasons(task, model, found.texts, said) if len(x) <= _EXPLAINED else "",
     }

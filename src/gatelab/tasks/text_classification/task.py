@@ -77,7 +77,7 @@ class TextClassification(Classification):
         notes = list(found.notes)
         if empty := sum(not text.strip() for text in found.texts):
             notes.append(f"{empty:,} texts are empty: nothing can be read in them, but they count")
-        return Labelled(found.texts, labels, found.texts, notes, found.place)
+        return Labelled(found.texts, labels, found.texts, notes, found.place, found.label_type)
 
     @classmethod
     def learn(cls, items: Texts, labels: Array, config: TextConfig) -> dict[str, Any]:
