@@ -20,6 +20,7 @@ from typing import Any
 
 from gatelab.core.errors import DataError, InputError
 from gatelab.data.sources import named, resolve
+from gatelab.data.unpacking import bounded, check_members
 
 _WIDE = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _HEAD = 1 << 16  # bytes that tell how lines end
@@ -58,10 +59,10 @@ class Document:
     def _open(self) -> Iterator[Iterable[bytes]]:
         if self.member is not None:
             with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as stream:
-                yield stream
+                yield bounded(stream, self.path.stat().st_size, self.name)
         elif self.path.suffix == ".gz":
             with gzip.open(self.path, "rb") as stream:
-                yield stream
+                yield bounded(stream, self.path.stat().st_size, self.name)
         else:
             with open(self.path, "rb") as stream:
                 yield stream
@@ -129,7 +130,7 @@ def documents(source: str | os.PathLike[str], encoding: str | None = None, suffi
         files = sorted(path.rglob(f"*{suffix}"))
         found = [Document(str(file.relative_to(path)), file, None, encoding) for file in files if file.is_file()]
     elif _is_archive(path):
-        found = [Document(member, path, member, encoding) for member in _members(path) if member.endswith(suffix)]
+        found = [Document(member, path, member, encoding) for member in _members(path, suffix)]
     else:
         return [Document(path.name, path, None, encoding)]
     if not found:
@@ -163,10 +164,14 @@ def _is_archive(path: Path) -> bool:
         raise InputError(f"{path} cannot be read", got=error.strerror or error) from error
 
 
-def _members(path: Path) -> list[str]:
+def _members(path: Path, suffix: str) -> list[str]:
+    """The files of an archive that end in ``suffix``, in the order of their names."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return sorted(entry for entry in archive.namelist() if not entry.endswith("/") and "__MACOSX" not in entry)
+            files = (entry for entry in archive.namelist() if not entry.endswith("/") and "__MACOSX" not in entry)
+            found = sorted(entry for entry in files if entry.endswith(suffix))
+            check_members(archive, found, path.stat().st_size, path.name)
+            return found
     except zipfile.BadZipFile as error:
         raise DataError(f"{path.name} cannot be unpacked: it may have been cut short", got=error) from error
 

@@ -21,10 +21,12 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.parquet as pq
 
 from gatelab.core.errors import DataError, InputError
 from gatelab.data.dialect import Dialect, decimal_mark, decode, line_numbers, sniff, without_preamble
 from gatelab.data.sources import resolve
+from gatelab.data.unpacking import check_size, read_all
 from gatelab.data.wording import counted
 
 _EXCEL = ".xlsx", ".xls", ".xlsm", ".ods"
@@ -105,11 +107,14 @@ def _resolve(source: str | os.PathLike[str]) -> Path:
 def _content(path: Path) -> tuple[str, bytes]:
     """The file's name and bytes, unpacked."""
     try:
+        with path.open("rb") as file:
+            head, packed = file.read(4), os.fstat(file.fileno()).st_size
+        if head[:2] == b"\x1f\x8b":
+            with gzip.open(path, "rb") as stream:
+                return path.name, read_all(stream, packed, path.name)
+        if head == b"PK\x03\x04" and path.suffix.lower() not in _EXCEL:
+            return _only_member(path, packed)
         content = path.read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            return path.name, gzip.decompress(content)
-        if content[:4] == b"PK\x03\x04" and path.suffix.lower() not in _EXCEL:
-            return _only_member(path, content)
     except (zipfile.BadZipFile, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path.name} cannot be unpacked: it may have been cut short", got=error) from error
     except (RuntimeError, NotImplementedError) as error:  # what zipfile raises for encryption and odd compressions
@@ -125,18 +130,20 @@ def _is_content(path: Path, content: bytes) -> bool:
         return path.stat().st_size == len(content) and content.startswith(file.read(4096))
 
 
-def _only_member(path: Path, content: bytes) -> tuple[str, bytes]:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+def _only_member(path: Path, packed: int) -> tuple[str, bytes]:
+    with zipfile.ZipFile(path) as archive:
         members = [entry for entry in archive.namelist() if not entry.endswith("/") and "__MACOSX" not in entry]
         if "[Content_Types].xml" in members:  # a workbook by another name
-            return path.name, content
+            return path.name, path.read_bytes()
         if len(members) != 1:
             raise InputError(
                 f"{path.name} holds {len(members)} files, and a table is one",
                 got=", ".join(members[:8]),
                 fix="unpack it and name the file",
             )
-        return f"{path.name} ({members[0]})", archive.read(members[0])
+        name = f"{path.name} ({members[0]})"
+        with archive.open(members[0]) as stream:
+            return name, read_all(stream, packed, name)
 
 
 def _refuse_foreign(name: str, content: bytes) -> None:
@@ -287,6 +294,9 @@ def _dialect_notes(encoding: str, dialect: Dialect, mark: str, why: str, skipped
 
 def _from_parquet(content: bytes, name: str) -> RawTable:
     try:
+        described = pq.ParquetFile(io.BytesIO(content)).metadata
+        groups = (described.row_group(at) for at in range(described.num_row_groups))
+        check_size(sum(group.total_byte_size for group in groups), len(content), name, in_memory=True)
         frame = pd.read_parquet(io.BytesIO(content))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{name} cannot be read as Parquet: it may have been cut short", got=error) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from gatelab.core.errors import DataError, InputError
 from gatelab.data.label_types import LabelNames
 from gatelab.data.sequences import Collector, Layout, Read
+from gatelab.data.unpacking import check_arrays, read_all
 
 Array = np.ndarray
 
@@ -43,9 +45,10 @@ def read_numpy(path: Path, layout: Layout, labelled: bool) -> Read:
         DataError: other arrays, or a file that cannot be read.
     """
     try:
+        check_arrays(path)
         found: Any = np.load(path, mmap_mode="r", allow_pickle=False)
         arrays = {"X": found} if isinstance(found, np.ndarray) else {name: found[name] for name in found}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, MemoryError, OverflowError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             f"{path.name} cannot be read as NumPy's: it is damaged, or holds Python objects", got=error,
             fix="write numbers, and labels as text: numpy.savez(file, X=..., y=..., lengths=...)",
@@ -86,7 +89,8 @@ def read_idx(path: Path) -> Array:
     """
     fix = f"delete {path} so that it is downloaded again"
     try:
-        content = gzip.decompress(path.read_bytes())
+        with gzip.open(path, "rb") as stream:
+            content = read_all(stream, path.stat().st_size, path.name)
     except (OSError, EOFError) as error:
         raise DataError(f"{path} is not a gzipped file", got=error, fix=fix) from error
     dimensions = content[3] if content[:3] == b"\0\0\x08" and len(content) > 3 else 0

@@ -29,6 +29,7 @@ from gatelab.data.sequence_tables import (
 from gatelab.data.sequences import Collector, Layout, Read
 from gatelab.data.sources import fetch, named, resolve
 from gatelab.data.ts_files import read_ts
+from gatelab.data.unpacking import check_members
 
 _PICTURES, _DIGITS = "-images-idx3-", "-labels-idx1-"
 
@@ -112,7 +113,9 @@ def read_recordings(path: Path, layout: Layout, labelled: bool) -> Read:
     with tempfile.TemporaryDirectory(prefix="gatelab-") as folder:  # an archive's list is read anew for every member
         try:
             with zipfile.ZipFile(path) as archive:
-                archive.extractall(folder, [name for name in archive.namelist() if "__MACOSX" not in name])
+                wanted = [name for name in archive.namelist() if "__MACOSX" not in name]
+                check_members(archive, wanted, path.stat().st_size, path.name)
+                archive.extractall(folder, wanted)
         except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, zlib.error) as error:
             raise DataError(f"{path.name} cannot be unpacked", got=error, fix="unpack it by hand") from error
         return _read_folder(Path(folder), path.name, layout, labelled)

@@ -18,6 +18,7 @@ import scipy.io
 from gatelab.core.errors import DataError
 from gatelab.core.task import Part
 from gatelab.data.sources import resolve
+from gatelab.data.unpacking import check_arrays
 
 Array = np.ndarray
 Parts = dict[Part, list[Array]]
@@ -80,6 +81,7 @@ def _read_mat(path: Path) -> Any:
 
 
 def _read_numpy(path: Path) -> Any:
+    check_arrays(path)
     with open(path, "rb") as file:
         found = np.load(file, allow_pickle=False)
         return _named(dict(found)) if isinstance(found, np.lib.npyio.NpzFile) else found
