@@ -207,6 +207,16 @@ def test_predict_writes_every_column(capsys, run, name, read):
     assert pd.to_datetime(found["time"]).tolist() == expected["time"].tolist()
 
 
+def test_predict_draws_a_picture(capsys, run):
+    out, _ = said(capsys, "predict", "run", "--plot", "p.svg", "--out", "f.csv")
+    assert "written to f.csv and p.svg" in out
+    assert Path("p.svg").read_text().startswith("<?xml")
+    said(capsys, "predict", "run", "--plot", "p.png", "--json")
+    assert Path("p.png").read_bytes().startswith(b"\x89PNG")
+    assert main(["predict", "run", "--plot", "p.gif"]) == 2
+    assert ".png or .svg" in capsys.readouterr().err
+
+
 def test_predict_takes_the_best_model_of_a_study(capsys, run):
     Path("study").mkdir()
     run.rename("study/best")

@@ -24,6 +24,7 @@ _TEXT = "What a trained model says about new data; for forecasting, the steps af
 _EXAMPLES = (
     "gatelab predict runs/compare-forecasting-my my-newest.csv --out forecast.csv",
     "gatelab predict runs/mine my.csv --future holidays.csv",
+    "gatelab predict runs/mine --plot forecast.png",
     "gatelab predict runs/mine - < lines.txt",
 )
 SUFFIXES = (".csv", ".parquet", ".json")
@@ -42,6 +43,8 @@ class Options:
     """File of what is known ahead, such as holidays, for the steps to forecast."""
     out: str | None = None
     """File for all columns: .csv, .parquet or .json."""
+    plot: str | None = None
+    """File for a picture of the forecast, .png or .svg: the newest history, the forecast and its intervals."""
     device: str = "cpu"
     """cpu, cuda or cuda:N."""
     json: bool = False
@@ -59,6 +62,10 @@ def main(argv: Sequence[str]) -> int:
     options, _ = parse_groups(Options, (), argv, command="predict", description=_TEXT, examples=_EXAMPLES)
     if options.out is not None and Path(options.out).suffix.lower() not in SUFFIXES:
         raise InputError(f"--out {options.out} names no kind of file", expected=f"a name with {', '.join(SUFFIXES)}")
+    if options.plot is not None:
+        from gatelab.report.plots.picture import require_kind  # brings matplotlib
+
+        require_kind(options.plot, "--plot")
     folder = run_folder(Path(options.folder))
     source = options.data if options.data is not None else remembered_source(folder)
     with standard_input() if source == "-" else nullcontext(source) as given:
@@ -70,8 +77,9 @@ def main(argv: Sequence[str]) -> int:
         say_json(_records(predicted))
         return 0
     _show(predicted)
-    if options.out is not None:
-        say("", f"written to {options.out}")
+    written = [file for file in (options.out, options.plot) if file is not None]
+    if written:
+        say("", f"written to {' and '.join(written)}")
     return 0
 
 
@@ -80,7 +88,12 @@ def _predict(folder: Path, source: str, options: Options) -> pd.DataFrame:
     from gatelab.tasks.loading import load
 
     loaded = load(folder, options.device)
-    return loaded.task.predict(loaded.model, source, future=options.future)
+    if options.plot is None:
+        return loaded.task.predict(loaded.model, source, future=options.future)
+    drawn = loaded.task.draw(loaded.model, source, future=options.future)
+    drawn.picture.save(options.plot)
+    note(*drawn.notes)
+    return drawn.frame
 
 
 def _show(predicted: pd.DataFrame) -> None:

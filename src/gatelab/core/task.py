@@ -105,6 +105,17 @@ class Loss(NamedTuple):
     are sorted by their number and every item of an epoch is to count the same."""
 
 
+class Drawn(NamedTuple):
+    """A prediction and its picture."""
+
+    frame: Any
+    """What ``predict`` gives."""
+    picture: Any
+    """A ``report.plots.Picture``."""
+    notes: Sequence[str]
+    """What the picture leaves out, one line each."""
+
+
 class Task(ABC):
     """One kind of question, bound to one set of data that is read, checked, split and scaled.
 
@@ -215,6 +226,18 @@ class Task(ABC):
 
         ``future`` is a further source of what is known ahead; tasks that have no such thing refuse it.
         """
+
+    def draw(self, model: Any, source: Any, *, future: Any = None) -> Drawn:
+        """What ``predict`` gives, and a picture of it.
+
+        Raises:
+            InputError: there is no picture of what this kind of task predicts.
+        """
+        raise InputError(
+            f"there is no picture of what models of the task {self.name} predict",
+            expected="a model of the task forecasting",
+            fix="leave --plot out",
+        )
 
     def export(self, model: Any) -> Any:
         """The model as a ``gatelab.nn.onnx.Export``: a graph that runs without torch, and samples that prove it.

@@ -6,12 +6,14 @@ page into the dark, one layout for wide screens and one for phones. The same inp
 
 from gatelab.report.plots.heat import heat_map
 from gatelab.report.plots.lines import Line, Panel, line_chart, panels
+from gatelab.report.plots.picture import Picture
 from gatelab.report.plots.relations import coverage_chart, histogram, scatter
 from gatelab.report.plots.rows import bar_chart, interval_chart
 
 __all__ = [
     "Line",
     "Panel",
+    "Picture",
     "bar_chart",
     "coverage_chart",
     "heat_map",

@@ -103,6 +103,18 @@ def draw_panels(
     finish: Callable[[Axes], None] = lambda axes: None,
 ) -> str:
     """``panels``, on a canvas of choice and with ``finish`` called on each pair of axes."""
+    title = "; ".join(panel.title for panel in parts if panel.title)
+    return svg_of(panel_drawer(parts, columns, height, finish), title, wide)
+
+
+def panel_drawer(
+    parts: Sequence[Panel], columns: int, height: float, finish: Callable[[Axes], None] = lambda axes: None
+) -> Callable[[Canvas], Figure]:
+    """What draws ``panels`` on a canvas, within ``drawing.theme``.
+
+    Raises:
+        InputError: nothing to draw, or lengths or kinds of axes that do not match.
+    """
     drawn = [[_Checked.of(line, panel.log_y) for line in panel.lines] for panel in parts]
     _refuse_undrawable(drawn)
     names = list(dict.fromkeys(line.label for lines in drawn for line in lines))
@@ -129,7 +141,7 @@ def draw_panels(
             legend(figure, canvas, [handles[name] for name in names], names)
         return figure
 
-    return svg_of(draw, "; ".join(panel.title for panel in parts if panel.title), wide)
+    return draw
 
 
 def _refuse_undrawable(drawn: list[list[_Checked]]) -> None:
@@ -188,13 +200,31 @@ def _draw_panel(
     if panel.log_x:
         _ticks_at_values(axes, lines, most=max(3, pixels // 45))
     elif first.x.dtype.kind == "M":
-        locator = dates.AutoDateLocator(minticks=2, maxticks=max(4, pixels // 90))
+        locator = _date_locator(*axes.get_xlim(), most=max(4, pixels // 90))
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
     else:
         whole = all(np.all(line.x == np.round(line.x)) for line in lines)
         axes.xaxis.set_major_locator(MaxNLocator(max(3, pixels // 80), integer=whole))
     return handles
+
+
+def _date_locator(first: float, last: float, most: int) -> dates.AutoDateLocator:
+    """At most ``most`` ticks, or a few more where so few dates are round that the axis would not tell the time."""
+    ends = dates.num2date([first, last])
+    for count in range(most, most + 5):
+        ticks = np.asarray(_auto_dates(count).tick_values(*ends))
+        if np.count_nonzero((ticks >= first) & (ticks <= last)) > 1:
+            return _auto_dates(count)
+    return _auto_dates(most)
+
+
+def _auto_dates(most: int) -> dates.AutoDateLocator:
+    """matplotlib's locator, which has no step between half a unit and two, and warns where four ticks need one."""
+    locator = dates.AutoDateLocator(minticks=2, maxticks=most)
+    for unit, whole in ((dates.MONTHLY, 12), (dates.HOURLY, 24), (dates.MINUTELY, 60), (dates.SECONDLY, 60)):
+        locator.intervald[unit] = [*locator.intervald[unit], whole]
+    return locator
 
 
 def _plain_log_ticks(axes: Axes, lines: list[_Checked]) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
@@ -17,6 +18,9 @@ from gatelab.tasks.estimating import Estimator
 from gatelab.tasks.forecasting.backtest import backtest
 from gatelab.tasks.forecasting.config import ForecastingConfig
 from gatelab.tasks.forecasting.task import Forecasting
+
+if TYPE_CHECKING:
+    from gatelab.report.plots import Picture
 
 
 class Forecaster(Estimator):
@@ -131,11 +135,32 @@ class Forecaster(Estimator):
             X: a table that goes on after training; its newest ``lookback`` rows suffice.
             future: covariates known ahead for the steps to forecast, where ``X`` does not hold them.
         """
+        return self.task_.predict(self.model_, self._table(X), future=future)
+
+    def plot(self, X: Any = None, *, future: Any = None, file: str | Path | None = None) -> Picture:
+        """A picture of what ``predict`` gives: the newest history, the forecast and its intervals.
+
+        A notebook shows it; ``.save("forecast.png")``, or ``file``, writes it as PNG or SVG.
+
+        Args:
+            X: as for ``predict``.
+            future: as for ``predict``.
+            file: where to write it.
+        """
+        drawn = self.task_.draw(self.model_, self._table(X), future=future)
+        for line in drawn.notes:
+            warnings.warn(line, stacklevel=2)
+        if file is not None:
+            drawn.picture.save(file)
+        return drawn.picture
+
+    def _table(self, X: Any) -> Any:
+        """``X``, or what the forecaster was last fitted on."""
         check_is_fitted(self, "model_")
         source = X if X is not None else getattr(self, "_last", None)  # a loaded forecaster has none
         if source is None:
             raise InputError("there is no table to forecast from", fix="give one: predict(table)")
-        return self.task_.predict(self.model_, source, future=future)
+        return source
 
     def evaluate(self, X: Any = None) -> dict[str, float]:
         """All metrics: on the test part, or with ``X`` on every window of a table of its own.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Array = np.ndarray
 
 
-def predict_unseen(task: Forecasting, model: Any, source: Any, future: Any = None) -> pd.DataFrame:
+def predict_unseen(task: Forecasting, model: Any, source: Any, future: Any = None) -> Unseen:
     """Forecasts of the ``horizon`` steps after the last observed target of each series.
 
     Args:
@@ -36,11 +36,6 @@ def predict_unseen(task: Forecasting, model: Any, source: Any, future: Any = Non
         source: a table with the columns of the training table, at least ``lookback`` rows of it. Rows after the last
             observed target may hold the covariates known ahead.
         future: a further table with those covariates, where ``source`` does not hold them.
-
-    Returns:
-        One row for each step and target: time (or step), id and target where there are several, forecast, and a
-        column ``q2.5`` … for each quantile, in the user's units. ``attrs["notes"]`` has what was decided about the
-        table, ``attrs["brief"]`` the columns that matter most.
 
     Raises:
         DataError: too few rows, a missing column, or covariates that are needed ahead and are not given.
@@ -58,7 +53,21 @@ def predict_unseen(task: Forecasting, model: Any, source: Any, future: Any = Non
     notes = [*table.notes, *(ahead.notes if ahead else ()), *notes]
     notes += [*_empty_ahead(task, extended), *_said_of(task, extended, windows.held(origins))]
     forecast.attrs = {"notes": list(dict.fromkeys(notes)), "brief": _brief(task, forecast)}
-    return forecast
+    return Unseen(forecast, extended, point, quantiles, table.zone)
+
+
+class Unseen(NamedTuple):
+    """What is forecast, as a table and as arrays, beside what came before."""
+
+    frame: pd.DataFrame
+    """One row for each step and target: time (or step), id and target where there are several, forecast, and a column
+    ``q2.5`` … for each quantile, in the user's units. ``attrs["notes"]`` has what was decided about the table,
+    ``attrs["brief"]`` the columns that matter most."""
+    extended: Sequence[Extended]  # (S,)
+    point: Array  # (K, S, O)
+    quantiles: Array  # (K, S, O, Q)
+    zone: str | None
+    """Time zone of the stamps."""
 
 
 class Extended(NamedTuple):
@@ -227,7 +236,7 @@ def _tidy(
     for s, (series, _, stamps) in enumerate(extended):
         dated = isinstance(stamps, pd.DatetimeIndex)
         for o, name in enumerate(names):
-            columns: dict[str, Any] = {(table.roles.time or "time") if dated else "step": _local(stamps, table.zone)}
+            columns: dict[str, Any] = {(table.roles.time or "time") if dated else "step": local(stamps, table.zone)}
             columns |= {table.roles.id: series.id} if table.roles.id else {}
             columns |= {"target": name} if len(names) > 1 else {}
             columns["forecast"] = point[:, s, o]
@@ -248,7 +257,7 @@ def _brief(task: Forecasting, forecast: pd.DataFrame) -> list[str]:
     return [column for column in forecast.columns if column not in hidden]
 
 
-def _local(stamps: pd.Index, zone: str | None) -> pd.Index:
+def local(stamps: pd.Index, zone: str | None) -> pd.Index:
     """Stamps on the clock of the table they continue."""
     if isinstance(stamps, pd.DatetimeIndex) and stamps.tz is not None and zone is not None:
         return stamps.tz_convert(zone)

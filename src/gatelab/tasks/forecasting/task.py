@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gatelab.core.config import ModelConfig, TrainingConfig
-from gatelab.core.task import Evaluation, Loss, Part, Task
+from gatelab.core.task import Drawn, Evaluation, Loss, Part, Task
 from gatelab.data.frequency import Frequency
 from gatelab.data.roles import Column
 from gatelab.data.table import SeriesTable, read_like, read_table
@@ -319,7 +319,14 @@ class Forecasting(Task):
 
     def predict(self, model: Any, source: Any, *, future: Any = None) -> Any:
         """The steps after the last observed target of each series: see ``predict_unseen``."""
-        return predict_unseen(self, model, source, future)
+        return predict_unseen(self, model, source, future).frame
+
+    def draw(self, model: Any, source: Any, *, future: Any = None) -> Drawn:
+        """What ``predict`` gives, and a picture of it beside what came before: see ``forecasting.picture``."""
+        from gatelab.tasks.forecasting.picture import picture  # brings matplotlib
+
+        found = predict_unseen(self, model, source, future)
+        return Drawn(found.frame, *picture(self, found))
 
     def export(self, model: Any) -> Any:
         """The model as an ONNX graph from columns to forecasts, in the user's units: see ``forecasting.onnx``."""
