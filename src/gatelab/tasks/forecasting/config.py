@@ -47,6 +47,8 @@ class ForecastingConfig:
     """Quantiles to forecast; must hold 0.5 and be symmetric around it."""
     point: Literal["median", "mean"] = "median"
     """The single-number forecast: the median (best MAE) or the mean (best MSE)."""
+    positive: bool = False
+    """The targets are never below 0, such as counts and amounts: no forecast and no interval goes below it either."""
     metric: Literal["auto", "MAE", "RMSE", "MASE", "CRPS"] = "auto"
     """What models are compared by; auto: MAE for the median of one target, RMSE for the mean, MASE for several."""
 

@@ -63,6 +63,7 @@ class Forecaster(Estimator):
         highway: bool = True,
         quantiles: tuple[float, ...] = ForecastingConfig.quantiles,
         point: str = "median",
+        positive: bool = False,
         cell: str = "gru",
         hidden_size: int = 32,
         num_layers: int = 1,
@@ -95,6 +96,7 @@ class Forecaster(Estimator):
         self.highway = highway
         self.quantiles = quantiles
         self.point = point
+        self.positive = positive
         self.cell = cell
         self.hidden_size = hidden_size
         self.num_layers = num_layers

@@ -328,4 +328,5 @@ class _Writer:
 
     def _unscaled(self, scaled: str, centre: str, deviation: str) -> str:
         graph = self.graph
-        return graph.node("Add", graph.node("Mul", graph.cast(scaled, np.float64), deviation), centre)
+        free = graph.node("Add", graph.node("Mul", graph.cast(scaled, np.float64), deviation), centre)
+        return graph.node("Max", free, graph.constant(0.0, np.float64)) if self.config.positive else free

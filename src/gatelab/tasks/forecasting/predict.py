@@ -16,7 +16,7 @@ from gatelab.data.frequency import Frequency
 from gatelab.data.names import listed
 from gatelab.data.table import Series, SeriesTable, read_like
 from gatelab.data.wording import counted
-from gatelab.tasks.forecasting import covariates
+from gatelab.tasks.forecasting import covariates, positive
 from gatelab.tasks.forecasting.held import said
 from gatelab.tasks.forecasting.prepare import observed_rows, said_left_out, said_of
 from gatelab.tasks.forecasting.windows import Windows
@@ -51,6 +51,7 @@ def predict_unseen(task: Forecasting, model: Any, source: Any, future: Any = Non
     quantiles, point = task.with_windows(windows).forecast(model, origins)  # (K, S, O, Q), (K, S, O)
     forecast = _tidy(task, extended, point, quantiles, table)
     notes = [*table.notes, *(ahead.notes if ahead else ()), *notes]
+    notes += positive.said_below(table, config)
     notes += [*_empty_ahead(task, extended), *_said_of(task, extended, windows.held(origins))]
     forecast.attrs = {"notes": list(dict.fromkeys(notes)), "brief": _brief(task, forecast)}
     return Unseen(forecast, extended, point, quantiles, table.zone)

@@ -16,7 +16,7 @@ from gatelab.core.task import Drawn, Evaluation, Loss, Part, Task
 from gatelab.data.frequency import Frequency
 from gatelab.data.roles import Column
 from gatelab.data.table import SeriesTable, read_like, read_table
-from gatelab.tasks.forecasting import baselines, covariates, figures, held, prepare, scores, statespace
+from gatelab.tasks.forecasting import baselines, covariates, figures, held, positive, prepare, scores, statespace
 from gatelab.tasks.forecasting.baselines import Points
 from gatelab.tasks.forecasting.config import ForecastingConfig
 from gatelab.tasks.forecasting.features import Features
@@ -64,10 +64,12 @@ class Forecasting(Task):
         prepare.need_rows(table, asked, config, division)
         rows = division.train_rows(table)
         prepare.check_targets(table, division)
+        positive.require_none_below(table, config)
         whole, (table, left_out) = table, covariates.without_still(table, rows)
         test = read_like(config.test_data, table.schema()) if config.test_data is not None else None
         if test is not None:
             prepare.need_new_rows(test, config, "evaluate")
+            positive.require_none_below(test, config)
         features = Features.fit(table, rows, calendar=config.calendar is not False)
 
         def make(normalise: Any, features: Features) -> Windows:
@@ -87,7 +89,7 @@ class Forecasting(Task):
         config = replace(config, calendar=bool(features.calendar))
         windows = make(config.normalise, features)
         tables = [table] if test is None else [table, test]
-        said += held.said(features.constants, features.targets)
+        said += [*held.said(features.constants, features.targets), *positive.said(config)]
         said += prepare.said_of(features, [series for each in tables for series in each.series])
         notes = [*table.notes, *(test.notes if test is not None else ()), *left_out, *said, _parts_note(windows)]
         task = cls(config, features, table.schema(), notes)
@@ -109,6 +111,7 @@ class Forecasting(Task):
         """
         table = read_like(source, self.schema)
         prepare.need_new_rows(table, self.config, purpose)
+        positive.require_none_below(table, self.config)
         division = prepare.divide_new(table, self.config.horizon, purpose)
         windows = prepare.make_windows(table, None, self.config, self.features, division)
         prepare.need_windows(windows, ("test",) if purpose == "evaluate" else ("train", "validation"))
@@ -246,7 +249,9 @@ class Forecasting(Task):
         centre, deviation = baselines.scales(self.windows, origins)  # (N, O)
         spread = quantiles.cpu().double().numpy() * deviation[..., None] + centre[..., None]
         still = self.windows.held(origins)  # (N, O)
-        return held.hold(spread, still), held.hold(point.cpu().double().numpy() * deviation + centre, still)
+        found = spread, point.cpu().double().numpy() * deviation + centre
+        quantiles, points = (held.hold(positive.bounded(part, self.config), still) for part in found)
+        return quantiles, points
 
     def _evaluation(self, origins: Array, point: Array, quantiles: Array) -> Evaluation:
         windows = self.windows
@@ -302,14 +307,15 @@ class Forecasting(Task):
         points = make()
         origins = self._scored_origins(part)
         still = self.windows.held(origins)  # (N, O)
-        point = held.hold(points(self.windows, origins), still)  # (K, N, O)
+        free = points(self.windows, origins)  # (K, N, O)
+        point = held.hold(positive.bounded(free, self.config), still)  # (K, N, O)
         if not len(self.windows.origins["validation"]):  # nothing to measure a spread on
             found = self._evaluation(origins, point, point[..., None].repeat(len(self.config.quantiles), axis=-1))
             return replace(found, metrics={name: found.metrics[name] for name in scores.OF_POINTS})
         spread = baselines.residual_quantiles(points, self.windows, np.array(self.config.quantiles))  # (K, O, Q)
         deviation = baselines.scales(self.windows, origins)[1]  # (N, O)
-        quantiles = held.hold(point[..., None] + spread[:, None] * deviation[..., None], still)  # (K, N, O, Q)
-        return self._evaluation(origins, point, quantiles)
+        quantiles = free[..., None] + spread[:, None] * deviation[..., None]  # (K, N, O, Q)
+        return self._evaluation(origins, point, held.hold(positive.bounded(quantiles, self.config), still))
 
     def sections(self, results: Mapping[str, Sequence[Evaluation]]) -> Sequence[Any]:
         """Forecasts against truth, error by horizon, coverage of the intervals."""
