@@ -132,5 +132,6 @@ def test_defaults_are_kept():
         "highway": True,
         "quantiles": [0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975],
         "point": "median",
+        "positive": False,
         "metric": "auto",
     }
