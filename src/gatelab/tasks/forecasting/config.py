@@ -41,6 +41,9 @@ class ForecastingConfig:
     calendar: bool | None = None
     """Show the network the time of day, week and year of past and future steps; none: where it helps a linear model
     on the validation part."""
+    holidays: str | None = None
+    """Country whose public holidays the network sees, past and ahead, such as DE, or DE-BY for a part of it; they are
+    looked up once and kept with the model (pip install 'gatelab[holidays]')."""
     highway: bool = True
     """Add a linear path from the window to the forecast beside the network (LSTNet, Lai et al. 2018, sec. 3.6)."""
     quantiles: tuple[float, ...] = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)

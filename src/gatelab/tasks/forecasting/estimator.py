@@ -60,6 +60,7 @@ class Forecaster(Estimator):
         split: tuple[float, ...] = ForecastingConfig.split,
         normalise: str = "auto",
         calendar: bool | None = None,
+        holidays: str | None = None,
         highway: bool = True,
         quantiles: tuple[float, ...] = ForecastingConfig.quantiles,
         point: str = "median",
@@ -93,6 +94,7 @@ class Forecaster(Estimator):
         self.split = split
         self.normalise = normalise
         self.calendar = calendar
+        self.holidays = holidays
         self.highway = highway
         self.quantiles = quantiles
         self.point = point

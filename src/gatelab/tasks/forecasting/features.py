@@ -19,6 +19,7 @@ from gatelab.data.table import Series, SeriesTable
 from gatelab.tasks.forecasting import held
 from gatelab.tasks.forecasting.covariates import sometimes_empty
 from gatelab.tasks.forecasting.held import Held
+from gatelab.tasks.forecasting.public_holidays import Holidays
 from gatelab.tasks.forecasting.scaling import learn
 
 Array = np.ndarray
@@ -69,6 +70,8 @@ class Features:
     """For each series with targets that never move in training the value of each of these."""
     may_be_empty: tuple[str, ...] = ()
     """Covariates that were empty in some row of training: a cell of theirs may be empty ahead, too."""
+    holidays: Holidays | None = None
+    """Public holidays that are shown."""
 
     # ---- fitting ----------------------------------------------------------------------------------------------
 
@@ -118,9 +121,10 @@ class Features:
 
     @property
     def known_channels(self) -> list[str]:
-        """Names of the channels known ahead: covariates and the calendar."""
+        """Names of the channels known ahead: covariates, the calendar and holidays."""
         cycles = [f"{wave} of {cycle}" for cycle in self.calendar for wave in ("sine", "cosine")]
-        return [name for c in self.of("future") for name in self._channels_of(c)] + cycles
+        feasts = self.holidays.channels if self.holidays else []
+        return [name for c in self.of("future") for name in self._channels_of(c)] + cycles + feasts
 
     def _channels_of(self, c: int) -> list[str]:
         column = self.columns[c]
@@ -143,6 +147,7 @@ class Features:
         if gappy_targets:
             past += [seen[:, gappy_targets], _steps_since(seen)[:, None]]
         known = [self._encode(c, scaled[:, c]) for c in self.of("future")] + [self._calendar(series.stamps)]
+        known += [self.holidays.encode(_local_clock(series.stamps, self.zone))] if self.holidays else []
         steps = len(series.values)
         shown = np.asarray(np.isfinite(series.values[:, at + self.of("past")]).any(axis=1))  # (T,)
         return Prepared(
@@ -207,6 +212,7 @@ class Features:
             "limits": {name: list(limits) for name, limits in self.limits.items()},
             "constants": {id: dict(values) for id, values in self.constants.items()},
             "may_be_empty": list(self.may_be_empty),
+            **({"holidays": self.holidays.to_dict()} if self.holidays else {}),
         }
 
     @classmethod
@@ -224,6 +230,7 @@ class Features:
             limits={name: (low, high) for name, (low, high) in values.get("limits", {}).items()},
             constants=values.get("constants", {}),
             may_be_empty=tuple(values.get("may_be_empty", values["gappy"])),
+            holidays=Holidays.from_dict(values.get("holidays")),
         )
 
 
@@ -241,12 +248,15 @@ def _cycles(table: SeriesTable, train_rows: Mapping[str, int]) -> tuple[str, ...
     return tuple(name for name, period, times in wanted if period > 2.5 * step and span >= times * period)
 
 
+def _local_clock(stamps: pd.Index, zone: str | None) -> pd.DatetimeIndex:
+    """The same stamps without a zone, as a clock there shows them."""
+    index = pd.DatetimeIndex(stamps)
+    return index if index.tz is None else index.tz_convert(zone or "UTC").tz_localize(None)
+
+
 def _local_seconds(stamps: pd.Index, zone: str | None) -> Array:
     """Seconds since Monday 1969-12-29 on the local clock."""
-    index = pd.DatetimeIndex(stamps)
-    if index.tz is not None:
-        index = index.tz_convert(zone or "UTC").tz_localize(None)
-    return index.as_unit("s").astype(np.int64).to_numpy().astype(np.float64) + CYCLE_START
+    return _local_clock(stamps, zone).as_unit("s").astype(np.int64).to_numpy().astype(np.float64) + CYCLE_START
 
 
 def _steps_since(seen: Array) -> Array:

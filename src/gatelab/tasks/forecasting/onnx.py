@@ -26,6 +26,7 @@ from gatelab.tasks.forecasting.scaling import ROUNDING
 from gatelab.tasks.forecasting.windows import SMALLEST_DEVIATION
 
 if TYPE_CHECKING:
+    from gatelab.tasks.forecasting.public_holidays import Holidays
     from gatelab.tasks.forecasting.task import Forecasting
 
 
@@ -225,19 +226,40 @@ class _Writer:
         return self.graph.node("Concat", *channels, axis=2) if channels else ""
 
     def _calendar(self, steps: int) -> list[str]:
-        """Sine and cosine of each cycle (B, L + K, 2·cycles), from an input of stamps."""
-        graph = self.graph
-        if not self.features.calendar:
+        """Cycles and holidays (B, L + K, ·), from an input of stamps."""
+        graph, feasts = self.graph, self.features.holidays
+        if not (self.features.calendar or feasts):
             return []
         clock = f"the clock of {self.features.zone}" if self.features.zone else "the clock of the table"
         text = f"seconds from 1970-01-01 00:00 on {clock}, of the {self.lookback} steps and the {self.horizon} ahead"
-        stamps = graph.input("time", np.int64, ("batch", steps), text)
-        seconds = graph.node("Add", graph.cast(stamps, np.float64), graph.constant(CYCLE_START, np.float64))
+        if feasts:
+            text += f"; the graph knows the holidays of {feasts.place} from {feasts.years[0]} to {feasts.years[1]}"
+        stamps = graph.reshape(graph.input("time", np.int64, ("batch", steps), text), 0, steps, 1)  # (B, L + K, 1)
+        seconds = graph.cast(stamps, np.float64)
+        found = [self._cycles(seconds, steps)] if self.features.calendar else []
+        return found + ([self._holidays(seconds, feasts)] if feasts else [])
+
+    def _cycles(self, seconds: str, steps: int) -> str:
+        """Sine and cosine of each cycle (B, L + K, 2·cycles)."""
+        graph = self.graph
+        seconds = graph.node("Add", seconds, graph.constant(CYCLE_START, np.float64))
         turns = graph.constant([2 * np.pi / CYCLES[cycle] for cycle in self.features.calendar], np.float64)
-        angle = graph.node("Mul", graph.reshape(seconds, 0, steps, 1), turns)  # (B, L + K, cycles)
+        angle = graph.node("Mul", seconds, turns)  # (B, L + K, cycles)
         waves = [graph.reshape(graph.node(wave, angle), 0, steps, -1, 1) for wave in ("Sin", "Cos")]
         both = graph.node("Concat", *waves, axis=3)  # (B, L + K, cycles, 2): sine, cosine of each cycle in turn
-        return [graph.cast(graph.reshape(both, 0, steps, 2 * len(self.features.calendar)), np.float32)]
+        return graph.cast(graph.reshape(both, 0, steps, 2 * len(self.features.calendar)), np.float32)
+
+    def _holidays(self, seconds: str, feasts: Holidays) -> str:
+        """How many holidays lie in each span of days after a stamp (B, L + K, spans)."""
+        graph, known = self.graph, np.array(feasts.days, np.float64)  # (H,)
+        day = graph.node("Floor", graph.node("Div", seconds, graph.constant(86_400.0, np.float64)))  # (B, L + K, 1)
+        counts = []
+        for _, start, end in feasts.spans:
+            begun = graph.node("LessOrEqual", day, graph.constant(known - start))  # (B, L + K, H)
+            lasts = graph.node("GreaterOrEqual", day, graph.constant(known - end))
+            inside = graph.cast(graph.node("And", begun, lasts), np.float32)
+            counts.append(graph.over("ReduceSum", inside, 2))  # (B, L + K, 1)
+        return graph.node("Concat", *counts, axis=2)
 
     def _any(self, flags: str) -> str:
         """Whether any of the last axis holds: (B, L) of (B, L, ·)."""

@@ -87,9 +87,12 @@ def _still(features: Features, id: str, other: Series) -> Series:
 
 
 def _stamps(features: Features, rng: np.random.Generator, rows: int) -> Any:
-    if not features.calendar:
+    if not (features.calendar or features.holidays):
         return pd.RangeIndex(rows)
     start = pd.Timestamp("2020-01-01") + pd.Timedelta(seconds=int(rng.integers(10**8)))
+    if features.holidays:  # one in the middle of the rows, of a year in the middle of those that are known
+        days = np.array_split(features.holidays.days, 3)[1]
+        start = pd.Timestamp(0) + pd.Timedelta(days=int(rng.choice(days))) - features.frequency.offset * (rows // 2)
     return features.frequency.next_stamps(start, rows)
 
 
@@ -125,7 +128,7 @@ def _inputs(features: Features, case: _Case, lookback: int | None) -> dict[str, 
     inputs: dict[str, Array] = {"target": values[:, _BEFORE:stop, targets]}
     inputs |= {"past": values[:, _BEFORE:stop, past]} if past else {}
     inputs |= {"known": values[:, _BEFORE:, future]} if future else {}
-    if features.calendar:
+    if features.calendar or features.holidays:
         stamps = [pd.DatetimeIndex(series.stamps[_BEFORE:]).as_unit("s") for series in case.series]
         inputs["time"] = np.stack([times.astype(np.int64) for times in stamps])  # (B, L + K)
     if needs_series(features):

@@ -16,7 +16,17 @@ from gatelab.core.task import Drawn, Evaluation, Loss, Part, Task
 from gatelab.data.frequency import Frequency
 from gatelab.data.roles import Column
 from gatelab.data.table import SeriesTable, read_like, read_table
-from gatelab.tasks.forecasting import baselines, covariates, figures, held, positive, prepare, scores, statespace
+from gatelab.tasks.forecasting import (
+    baselines,
+    covariates,
+    figures,
+    held,
+    positive,
+    prepare,
+    public_holidays,
+    scores,
+    statespace,
+)
 from gatelab.tasks.forecasting.baselines import Points
 from gatelab.tasks.forecasting.config import ForecastingConfig
 from gatelab.tasks.forecasting.features import Features
@@ -70,7 +80,8 @@ class Forecasting(Task):
         if test is not None:
             prepare.need_new_rows(test, config, "evaluate")
             positive.require_none_below(test, config)
-        features = Features.fit(table, rows, calendar=config.calendar is not False)
+        feasts = public_holidays.look_up(config.holidays, table)
+        features = replace(Features.fit(table, rows, calendar=config.calendar is not False), holidays=feasts)
 
         def make(normalise: Any, features: Features) -> Windows:
             return prepare.make_windows(table, test, replace(config, normalise=normalise), features, division)
@@ -89,7 +100,11 @@ class Forecasting(Task):
         config = replace(config, calendar=bool(features.calendar))
         windows = make(config.normalise, features)
         tables = [table] if test is None else [table, test]
-        said += [*held.said(features.constants, features.targets), *positive.said(config)]
+        said += [
+            *held.said(features.constants, features.targets),
+            *positive.said(config),
+            *public_holidays.said(feasts),
+        ]
         said += prepare.said_of(features, [series for each in tables for series in each.series])
         notes = [*table.notes, *(test.notes if test is not None else ()), *left_out, *said, _parts_note(windows)]
         task = cls(config, features, table.schema(), notes)
