@@ -75,6 +75,8 @@ def _evaluate(loaded: Loaded, options: Options) -> None:
         say_json(finite({"metric": task.metrics[0].name, "items": scored[cell].items, "metrics": metrics}))
         return
     say_scores(task, scored)
+    if remarks := task.remarks(scored[cell]):
+        say("", *remarks)
     note("", "Only baselines that need no training stand here: nothing was fitted on these data.")
 
 

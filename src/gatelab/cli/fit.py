@@ -88,6 +88,6 @@ def _fit(task: Task, model: ModelConfig, asked: Mapping[str, Any], options: Opti
         say_json(finite({**single.results(), "report": str(report)}))
         return 0
     say_scores(task, {model.cell: single.evaluation, **single.baselines})
-    say("", single.verdict, "", f"model   {folder}", f"report  {report}")
+    say("", single.verdict, *task.remarks(single.evaluation), "", f"model   {folder}", f"report  {report}")
     say_next(task.name, folder)
     return 0

@@ -218,6 +218,10 @@ class Task(ABC):
         """``report.Section``s about test results: for each name (cell or baseline) one evaluation per seed."""
         return ()
 
+    def remarks(self, evaluation: Evaluation) -> Sequence[str]:
+        """Lines on what an evaluation of a model shows beside its scores."""
+        return ()
+
     # ---- use ------------------------------------------------------------------------------------------------
 
     @abstractmethod

@@ -6,19 +6,15 @@ follow one another in time and overlap, so their errors are correlated, and a pl
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
-from scipy.fft import dct
+
+from gatelab.tasks.chance import FEWEST, mean_of_items
 
 ERRORS = "error_by_item"
 """The array of an ``Evaluation`` that holds the error of each scored item, in order."""
-LEVEL = 0.95
-FEWEST = 20
-"""Items below which nothing is said."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +35,7 @@ class Carried:
 def over_items(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> Carried | None:
     """How far the first method's errors lie from the second's, with an interval that heeds their correlation.
 
-    The equality of forecast errors is Diebold & Mariano's (1995) question; the variance of the mean is estimated by the
-    first ``B = 0.41 N^(2/3)`` cosine transforms of the differences, and the statistic has Student's t with B degrees of
-    freedom (Lazarus, Lewis, Stock & Watson 2018, "HAR inference", sec. 2, the EWC test).
+    The equality of forecast errors is Diebold & Mariano's (1995) question; the interval is ``mean_of_items``'s.
 
     Args:
         first: error of each item ``(N,)``, an array for each seed; the mean over seeds is taken.
@@ -58,11 +52,5 @@ def over_items(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> Car
     if not np.isfinite(a).all() or not np.isfinite(b).all() or reference <= 0:
         return None
     gaps = a - b  # (N,)
-    items = len(gaps)
-    count = max(math.floor(0.41 * items ** (2 / 3)), 1)
-    transforms = dct(gaps, norm="ortho")[1 : count + 1]  # (B,)
-    error = math.sqrt(float(np.mean(transforms**2)) / items)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, count)) * error
-    mean = float(gaps.mean())
-    percent = 100 / reference
-    return Carried(percent * mean, percent * (mean - half), percent * (mean + half), items)
+    mean, percent = mean_of_items(gaps), 100 / reference
+    return Carried(percent * mean.value, percent * mean.low, percent * mean.high, len(gaps))

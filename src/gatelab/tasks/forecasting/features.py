@@ -115,7 +115,7 @@ class Features:
     @property
     def past_channels(self) -> list[str]:
         """Names of the channels known up to now, targets aside: covariates, observed-flags, length of gap."""
-        names = [name for c in self.of("past") for name in self._channels_of(c)]
+        names = [name for c in self.of("past") for name in self.channels_of(c)]
         names += [f"{name} observed" for name in self.gappy if name in self.targets]
         return names + (["steps since observed"] if any(name in self.targets for name in self.gappy) else [])
 
@@ -124,9 +124,10 @@ class Features:
         """Names of the channels known ahead: covariates, the calendar and holidays."""
         cycles = [f"{wave} of {cycle}" for cycle in self.calendar for wave in ("sine", "cosine")]
         feasts = self.holidays.channels if self.holidays else []
-        return [name for c in self.of("future") for name in self._channels_of(c)] + cycles + feasts
+        return [name for c in self.of("future") for name in self.channels_of(c)] + cycles + feasts
 
-    def _channels_of(self, c: int) -> list[str]:
+    def channels_of(self, c: int) -> list[str]:
+        """Names of the channels of a column that is no target."""
         column = self.columns[c]
         if column.kind == "category":
             return [f"{column.name}={column.levels[code]}" for code in self.levels[column.name]]

@@ -10,8 +10,8 @@ import pandas as pd
 
 from gatelab.core.task import Evaluation
 from gatelab.report.page import Figure, Section, Table
-from gatelab.report.plots import Line, Panel, line_chart, panels
-from gatelab.tasks.forecasting import scores
+from gatelab.report.plots import Line, Panel, interval_chart, line_chart, panels
+from gatelab.tasks.forecasting import importance, scores
 
 if TYPE_CHECKING:
     from gatelab.tasks.forecasting.task import Forecasting
@@ -20,6 +20,7 @@ Array = np.ndarray
 Results = Mapping[str, Sequence[Evaluation]]
 _STRETCH = 120  # one-step forecasts drawn as one line
 _PICTURES = 4
+_MOST_COVARIATES = 30
 _BASELINES = 3  # drawn beside the networks
 
 
@@ -34,7 +35,7 @@ def sections(task: Forecasting, results: Results) -> list[Section]:
     found = [_against_truth(task, networks[0], results[networks[0]])]
     if task.config.horizon > 1:
         found.append(_by_horizon(task, results, ranked))
-    return [*found, _intervals(task, results, names)]
+    return [*found, *_importance(task, networks, results), _intervals(task, results, names)]
 
 
 def shown_windows(windows: int, horizon: int, at_most: int) -> Array:
@@ -155,6 +156,27 @@ def _worth_drawing(results: Results, ranked: Sequence[str]) -> list[str]:
     """What was trained with several seeds, and the best few of the rest: far baselines would flatten the picture."""
     single = [name for name in ranked if len(results[name]) == 1]
     return [name for name in ranked if name not in single or name in single[:_BASELINES]]
+
+
+# ---- covariates --------------------------------------------------------------------------------------------------
+
+
+def _importance(task: Forecasting, networks: Sequence[str], results: Results) -> list[Section]:
+    """What each covariate adds; nothing where the network sees none, or for records of before this was looked at."""
+    name = networks[0]
+    shares = [found.arrays["importance"] for found in results[name] if len(found.arrays.get("importance", ()))]
+    if not shares or np.isnan(shares).any():
+        return []
+    found = importance.ranked(task.features, shares)[:_MOST_COVARIATES]
+    rows = [(row.name, 100 * row.share, 100 * row.low, 100 * row.high, []) for row in found]
+    svg = interval_chart(rows, xlabel="percent that the error grows by", reference=(0, "no effect"))
+    text = (
+        f"How much the mean absolute error of {name} grows where one covariate is that of another window, past and "
+        "future together, and the rest stays. Covariates that tell the same share what they are worth: each alone may "
+        "look dispensable. An interval around zero: no effect was found."
+    )
+    caption = "The error each covariate spares, with 95 % intervals over the windows."
+    return [Section("Which covariates mattered", [text, Figure(svg, caption, caption)])]
 
 
 # ---- intervals --------------------------------------------------------------------------------------------------

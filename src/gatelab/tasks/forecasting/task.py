@@ -21,6 +21,7 @@ from gatelab.tasks.forecasting import (
     covariates,
     figures,
     held,
+    importance,
     positive,
     prepare,
     public_holidays,
@@ -247,7 +248,17 @@ class Forecasting(Task):
         """All metrics on a part, every window an origin (rolling, stride one)."""
         origins = self._scored_origins(part)
         quantiles, point = self.forecast(model, origins)
-        return self._evaluation(origins, point, quantiles)
+        found = self._evaluation(origins, point, quantiles)
+        if part == "validation" and self.has("test"):  # looked at to choose, not to be shown
+            return found
+        training = model.training
+        shares = importance.importances(self, model.eval(), origins)  # (G, 3)
+        model.train(training)
+        return replace(found, arrays={**found.arrays, "importance": shares}) if len(shares) else found
+
+    def remarks(self, evaluation: Evaluation) -> list[str]:
+        """Which covariates mattered."""
+        return importance.said(self.features, evaluation.arrays.get("importance", np.zeros((0, 3))))
 
     @torch.no_grad()
     def forecast(self, model: Any, origins: Array) -> tuple[Array, Array]:
