@@ -140,7 +140,8 @@ class Forecaster(Estimator):
             X: a table that goes on after training; its newest ``lookback`` rows suffice.
             future: covariates known ahead for the steps to forecast, where ``X`` does not hold them.
         """
-        return self.task_.predict(self.model_, self._table(X), future=future)
+        source = self._table(X)
+        return self.task_.predict(self.model_, source, future=future)
 
     def plot(self, X: Any = None, *, future: Any = None, file: str | Path | None = None) -> Picture:
         """A picture of what ``predict`` gives: the newest history, the forecast and its intervals.
@@ -152,7 +153,8 @@ class Forecaster(Estimator):
             future: as for ``predict``.
             file: where to write it.
         """
-        drawn = self.task_.draw(self.model_, self._table(X), future=future)
+        source = self._table(X)
+        drawn = self.task_.draw(self.model_, source, future=future)
         for line in drawn.notes:
             warnings.warn(line, stacklevel=2)
         if file is not None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gatelab.tasks.forecasting.task import Forecasting
 
 Array = np.ndarray
+_MOST_SAID = 6
 _MOST_WINDOWS, _TURNS, _FEW = 400, 4, 12  # windows looked at; exchanges of each covariate, one where these are many
 
 
@@ -123,8 +124,10 @@ def said(features: Features, shares: Array) -> list[str]:
     """A line on what the covariates add, the first that which adds most; none where nothing was measured."""
     if not len(shares) or np.isnan(shares).all():
         return []
-    return ["covariates, by how much the error grows where each is exchanged among windows: " + "; ".join(
-        f"{row.name} {row.words}" for row in ranked(features, [shares]))]  # fmt: skip
+    rows = ranked(features, [shares])
+    named = "; ".join(f"{row.name} {row.words}" for row in rows[:_MOST_SAID])
+    more = f"; and {len(rows) - _MOST_SAID} more that add less" if len(rows) > _MOST_SAID else ""
+    return [f"covariates, by how much the error grows where each is exchanged among windows: {named}{more}"]
 
 
 class Ranked(NamedTuple):
