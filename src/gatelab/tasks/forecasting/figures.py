@@ -10,6 +10,7 @@ import pandas as pd
 
 from gatelab.core.task import Evaluation
 from gatelab.report.page import Figure, Section, Table
+from gatelab.report.palette import Style
 from gatelab.report.plots import Line, Panel, interval_chart, line_chart, panels
 from gatelab.tasks.forecasting import importance, scores
 
@@ -169,7 +170,8 @@ def _importance(task: Forecasting, networks: Sequence[str], results: Results) ->
         return []
     found = importance.ranked(task.features, shares)[:_MOST_COVARIATES]
     rows = [(row.name, 100 * row.share, 100 * row.low, 100 * row.high, []) for row in found]
-    svg = interval_chart(rows, xlabel="percent that the error grows by", reference=(0, "no effect"))
+    looks = [Style("sky")] * len(rows)  # covariates are no methods: one colour for all
+    svg = interval_chart(rows, xlabel="percent that the error grows by", reference=(0, "no effect"), looks=looks)
     text = (
         f"How much the mean absolute error of {name} grows where one covariate is that of another window, past and "
         "future together, and the rest stays. Covariates that tell the same share what they are worth: each alone may "
