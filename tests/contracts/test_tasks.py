@@ -388,3 +388,17 @@ def test_exports_a_graph_that_computes_alike_or_says_that_it_cannot(fixture, tas
     metadata = {entry.key: json.loads(entry.value) for entry in exported.model.metadata_props}
     assert metadata["task"] == task.name
     assert all(port["text"] and "batch" in port["shape"] for port in metadata["inputs"] + metadata["outputs"])
+
+
+def test_a_picture_is_of_what_is_predicted_or_refused_in_words(task, fixture, fitted):
+    if type(task).draw is Task.draw:
+        with pytest.raises(InputError, match=rf"no picture of what models of the task {task.name} predict"):
+            task.draw(fitted.model, fixture.new)
+        return
+    drawn = task.draw(fitted.model, fixture.new)
+    pd.testing.assert_frame_equal(drawn.frame, task.predict(fitted.model, fixture.new))
+    assert drawn.picture._repr_svg_().startswith("<svg")
+
+
+def test_remarks_are_lines(task, evaluation):
+    assert all(isinstance(line, str) and "\n" not in line for line in task.remarks(evaluation))
