@@ -12,7 +12,7 @@ import os
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO
+from typing import Protocol
 
 import psutil
 
@@ -23,6 +23,14 @@ _GIGABYTE = 1e9
 _ALWAYS = 256_000_000  # bytes that any file may hold
 _RATIO = 100  # times its own size, which tables and texts of people stay far below
 _OF_FREE = 0.25  # of the free memory: a table in memory takes some times the size of its text
+
+
+class Readable(Protocol):
+    """What unpacks, opened for reading."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes."""
+        ...
 
 
 def most(packed: int, in_memory: bool = False) -> int:
@@ -44,7 +52,7 @@ def most(packed: int, in_memory: bool = False) -> int:
     return min(bound, int(_OF_FREE * psutil.virtual_memory().available)) if in_memory else bound
 
 
-def bounded(stream: IO[bytes], packed: int, name: str, in_memory: bool = False) -> io.BufferedReader:
+def bounded(stream: Readable, packed: int, name: str, in_memory: bool = False) -> io.BufferedReader:
     """A stream of what ``stream`` unpacks, that ends in an error where it becomes too much.
 
     Args:
@@ -59,7 +67,7 @@ def bounded(stream: IO[bytes], packed: int, name: str, in_memory: bool = False) 
     return io.BufferedReader(_Counted(stream, most(packed, in_memory), packed, name), 1 << 16)
 
 
-def read_all(stream: IO[bytes], packed: int, name: str) -> bytes:
+def read_all(stream: Readable, packed: int, name: str) -> bytes:
     """All that ``stream`` unpacks, to be held in memory.
 
     Raises:
@@ -101,7 +109,7 @@ def check_size(size: int, packed: int, name: str, in_memory: bool = False) -> No
 
 
 class _Counted(io.RawIOBase):
-    def __init__(self, stream: IO[bytes], bound: int, packed: int, name: str):
+    def __init__(self, stream: Readable, bound: int, packed: int, name: str):
         self._stream, self._left, self._bound, self._packed, self._name = stream, bound, bound, packed, name
 
     def readable(self) -> bool:
