@@ -135,3 +135,26 @@ def test_defaults_are_kept():
         "positive": False,
         "metric": "auto",
     }
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value", "expected"),
+    [
+        (TrainingConfig, "learning_rate", float("inf"), "a finite number"),
+        (TrainingConfig, "learning_rate", "fast", "a finite number"),
+        (TrainingConfig, "learning_rate", 1e300, "at most"),
+        (TrainingConfig, "epochs", 2.5, "a whole number"),
+        (TrainingConfig, "epochs", True, "a whole number"),
+        (TrainingConfig, "epochs", 2**70, "a whole number up to"),
+        (TrainingConfig, "threads", 10**6, "from 0 to"),
+        (TrainingConfig, "schedule", "sinus", "'constant' or 'cosine'"),
+        (TrainingConfig, "patience", "none", "a whole number up to .* or none"),
+        (TrainingConfig, "tensorboard", 1, "true or false"),
+        (ModelConfig, "num_layers", 10**6, "from 1 to 1,000"),
+        (ModelConfig, "hidden_size", 2**40, "from 1 to"),
+        (ModelConfig, "cell", ["gru"], "a text"),
+    ],
+)
+def test_what_no_setting_can_be_is_refused_wherever_it_is_read(kind, name, value, expected):
+    with pytest.raises(InputError, match=f"(?s){name} cannot be.*{expected}.*--{name.replace('_', '-')}"):
+        from_dict(kind, {name: value})

@@ -40,6 +40,7 @@ def toys_by_name(monkeypatch):
 def test_what_is_in_it(finished):
     names = {path.name for path in finished.folder.iterdir()}
     assert names == {
+        ".lock",
         "config.toml",
         "environment.json",
         "task.json",

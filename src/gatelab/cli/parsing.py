@@ -19,6 +19,8 @@ from tyro.constructors import (
     UnsupportedTypeAnnotationError,
 )
 
+from gatelab.core.config import check_value
+
 Options = TypeVar("Options")
 
 _REGISTRY = ConstructorRegistry()
@@ -144,6 +146,10 @@ def _field(name: str, group: Group) -> tuple[str, Any, Any]:
 def _checked(name: str, kind: type, read: Any) -> Any:
     inner = {part: _checked(f"{name}_{part}", group.kind, read) for part, group in _parts(kind).items()}
     values = {field.name: getattr(getattr(read, name), field.name) for field in dataclasses.fields(kind)}
+    hints = get_type_hints(kind)
+    for field, value in values.items():
+        if field not in inner:
+            check_value(field, value, hints[field])
     return kind(**{**values, **inner})
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -15,6 +16,9 @@ from typing import Any, Literal, TypeVar
 from gatelab.core.errors import InputError, nearest
 
 Config = TypeVar("Config")
+MOST_UNITS, MOST_LAYERS, MOST_THREADS = 1 << 16, 1000, 1024
+"""More has no use, and is a slip of the keyboard that would fill the memory or end the process."""
+_FASTEST = 1e6
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,9 @@ class ModelConfig(LayerExtras, _Network):  # the last base's fields come first
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.hidden_size >= 1, "hidden_size", "at least 1", self.hidden_size)
-        require(self.num_layers >= 1, "num_layers", "at least 1", self.num_layers)
+        most = MOST_UNITS, MOST_LAYERS
+        require(1 <= self.hidden_size <= most[0], "hidden_size", f"from 1 to {most[0]:,}", self.hidden_size)
+        require(1 <= self.num_layers <= most[1], "num_layers", f"from 1 to {most[1]:,}", self.num_layers)
         require(0.0 <= self.dropout < 1.0, "dropout", "at least 0 and below 1", self.dropout)
 
     def without_extras(self) -> ModelConfig:
@@ -127,14 +132,16 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         require(self.epochs >= 1, "epochs", "at least 1", self.epochs)
         require(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
-        require(self.learning_rate > 0, "learning_rate", "above 0", self.learning_rate)
+        require(
+            0 < self.learning_rate <= _FASTEST, "learning_rate", f"above 0, {_FASTEST:g} at most", self.learning_rate
+        )
         require(self.weight_decay >= 0, "weight_decay", "at least 0", self.weight_decay)
         require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", "above 0, or none", self.clip_norm)
         require(self.patience is None or self.patience >= 1, "patience", "at least 1, or none", self.patience)
         require(self.max_steps is None or self.max_steps >= 1, "max_steps", "at least 1, or none", self.max_steps)
         require(self.max_seconds is None or self.max_seconds > 0, "max_seconds", "above 0, or none", self.max_seconds)
         require(self.warmup_steps >= 0, "warmup_steps", "at least 0", self.warmup_steps)
-        require(self.threads >= 0, "threads", "at least 0", self.threads)
+        require(0 <= self.threads <= MOST_THREADS, "threads", f"from 0 to {MOST_THREADS:,}", self.threads)
         require(self.checkpoint_seconds >= 0, "checkpoint_seconds", "at least 0", self.checkpoint_seconds)
 
 
@@ -175,7 +182,58 @@ def from_dict(kind: type[Config], values: Mapping[str, Any]) -> Config:
                 f"{kind.__name__} has no setting {name!r}", fix=f"did you mean {nearest(name, sorted(fields))}?"
             )
     absent = {name: None for name in fields - set(values) if type(None) in typing.get_args(hints[name])}
-    return kind(**absent, **{name: _shaped(value, hints[name]) for name, value in values.items()})
+    shaped = {name: _shaped(value, hints[name]) for name, value in values.items()}
+    for name, value in shaped.items():
+        check_value(name, value, hints[name])
+    return kind(**absent, **shaped)
+
+
+_LARGEST = 2**53  # beyond it a float no longer tells whole numbers apart
+_LONGEST = 100_000  # characters of a text, and entries of a list
+
+
+def check_value(name: str, value: Any, hint: Any) -> None:
+    """The one boundary for settings, wherever they come from: types, finiteness and size.
+
+    Raises:
+        InputError: ``value`` is not what the annotation ``hint`` of the field ``name`` says, or no number is as large.
+    """
+    require(_fits(value, hint), name, _spoken(hint), value)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, option) for option in inner)
+    if origin is Literal:
+        return any(value == option and type(value) is type(option) for option in inner)
+    if origin is tuple:
+        if not isinstance(value, tuple) or len(value) > _LONGEST:
+            return False
+        kinds = inner[:1] * len(value) if inner[1:] == (Ellipsis,) else inner
+        return len(kinds) == len(value) and all(map(_fits, value, kinds))
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST
+    if hint is str:
+        return isinstance(value, str) and len(value) <= _LONGEST
+    if hint is type(None):
+        return value is None
+    return not isinstance(hint, type) or isinstance(value, hint)
+
+
+def _spoken(hint: Any) -> str:
+    """The annotation of a field in words."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_spoken(option) for option in inner)
+    if origin is Literal:
+        return " or ".join(map(repr, inner))
+    if origin is tuple:
+        return f"several: {_spoken(inner[0])}" if inner else "several"
+    words = {float: "a finite number", int: f"a whole number up to {_LARGEST:,}", str: "a text", bool: "true or false"}
+    return words.get(hint, "none" if hint is type(None) else getattr(hint, "__name__", str(hint)))
 
 
 def _shaped(value: Any, hint: Any) -> Any:
@@ -232,6 +290,7 @@ def _from_options(kind: type[Config], options: Mapping[str, Any]) -> Config:
     for name in (field.name for field in dataclasses.fields(kind)):  # type: ignore[arg-type]
         if name in options:
             values[name] = _shaped(_several(options[name], hints[name]), hints[name])
+            check_value(name, values[name], hints[name])
         elif name in parts:
             values[name] = _from_options(parts[name], options)
     return kind(**values)

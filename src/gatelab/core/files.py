@@ -6,7 +6,9 @@ import errno
 import json
 import math
 import os
+import secrets
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from hashlib import sha256
@@ -27,9 +29,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         InputError: the folder cannot be written to.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary = _temporary_name(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _make(temporary)
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
@@ -40,6 +43,30 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # never made, or taken its name
             temporary.unlink()
+
+
+def replace_unsynced(path: str | os.PathLike[str], text: str) -> None:
+    """As ``write_text``, for what is of no use once the machine has gone down.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    target = Path(path)
+    temporary = _temporary_name(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _make(temporary)
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, target)
+
+
+def _temporary_name(target: Path) -> Path:
+    """A name beside ``target`` that nobody can guess."""
+    return target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
+
+
+def _make(path: Path) -> None:
+    """An empty file where there was nothing, so that it is no link to anything else."""
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
 
 
 def _sync_folder(folder: Path) -> None:
@@ -95,18 +122,38 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+_MOST_JSON = 1 << 30  # bytes; the largest that gatelab writes are some megabytes
+
+
 def read_json(path: str | os.PathLike[str]) -> Any:
     """Reads JSON.
 
     Raises:
-        GatelabError: the file is missing, cut short or not JSON.
+        GatelabError: the file is missing, no file, cut short, not JSON, too large or too deep to be read.
     """
     try:
+        if require_file(path) > _MOST_JSON:
+            raise GatelabError(f"{path} is too large to be read as JSON", expected=f"at most {_MOST_JSON:,} bytes")
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise GatelabError(f"there is no file {path}") from error
+    except RecursionError as error:
+        raise GatelabError(f"{path} is nested too deep to be read as JSON") from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise GatelabError(f"{path} is not readable as JSON: it may have been cut short", got=error) from error
+
+
+def require_file(path: str | os.PathLike[str]) -> int:
+    """The size of a file in bytes, if it is one.
+
+    Raises:
+        FileNotFoundError: there is nothing.
+        GatelabError: it is a folder, a pipe or a device, which might never end.
+    """
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise GatelabError(f"{path} is not a file", expected="a file on a disk, no folder, pipe or device")
+    return found.st_size
 
 
 def digest(path: str | os.PathLike[str]) -> str:

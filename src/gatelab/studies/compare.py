@@ -24,7 +24,7 @@ from gatelab.tasks import TASKS
 from gatelab.training.devices import find_device
 
 CELLS = ("rnn", "lstm", "gru")
-_NOT_PART_OF_THE_MODEL = ("record.json", "heartbeat.json", "evaluation.npz", "checkpoints", "*.tmp")
+_NOT_PART_OF_THE_MODEL = ("record.json", "heartbeat.json", "evaluation.npz", "checkpoints", ".lock", "*.tmp")
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ import os
 import uuid
 import warnings
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import joblib
-from filelock import FileLock, Timeout
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
@@ -24,6 +24,7 @@ from gatelab.core.files import writable_folder
 from gatelab.studies.progress import Progress
 from gatelab.studies.trials import Measured, Record, Store, Trial
 from gatelab.studies.worker import Heartbeat, Job, Measure, describe, guard, read_heartbeat, run_trial
+from gatelab.training.locks import alone_in
 
 STALL_SECONDS = 900.0
 
@@ -67,16 +68,10 @@ class Runner:
         self.progress = progress or Progress(quiet=True)
         self.progress.jobs = self.jobs
         self._session = uuid.uuid4().hex
-        self._lock = FileLock(folder / ".lock")
+        self._alone_here = ExitStack()
 
     def __enter__(self) -> Runner:
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout as error:
-            raise RunError(
-                f"another gatelab command is at work in {self.store.folder}",
-                fix="wait for it to end, or name another folder with --out",
-            ) from error
+        self._alone_here.enter_context(alone_in(self.store.folder))
         self.progress.__enter__()
         return self
 
@@ -86,7 +81,7 @@ class Runner:
             if self.backend == "loky":
                 get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
         finally:
-            self._lock.release()
+            self._alone_here.close()
 
     def run(self, trials: Sequence[Trial], measure: Measure) -> dict[str, Record]:
         """The records of ``trials`` by id: from disk where they are finished, from workers where not.

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gatelab.core.errors import GatelabError, NoSpaceError
+from gatelab.core.files import replace_unsynced
 from gatelab.core.versions import versions
 from gatelab.studies.trials import Measured, Record, Store, Trial
 
@@ -74,14 +75,10 @@ class Heartbeat:
             self._write(progress)
 
     def _write(self, progress: Mapping[str, Any]) -> None:
-        # Renamed into place so that no reader sees half of it; not synced to disk, for it is of no use tomorrow.
         path = self.job.store.trial_folder(self.job.trial.id) / "heartbeat.json"
-        temporary = path.with_suffix(".tmp")
         beat = {"session": self.job.session, "pid": os.getpid(), "started": self.started, **progress}
         with contextlib.suppress(OSError):  # a full disk, or a reader on Windows: no reason for a trial to fail
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(beat))
-            temporary.replace(path)
+            replace_unsynced(path, json.dumps(beat))
 
 
 def read_heartbeat(store: Store, id: str, session: str) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from gatelab.core.random import integer_seed
 from gatelab.core.task import Task
 from gatelab.tasks import TASKS
 from gatelab.training import devices
-from gatelab.training.runs import Run
+from gatelab.training.runs import Run, reading
 
 
 class Loaded(NamedTuple):
@@ -34,13 +34,17 @@ def load(folder: str | Path, device: str = "cpu") -> Loaded:
     """
     run = Run.open(folder)
     weights = run.model_state()
-    kind = TASKS[run.task_name]
-    task = kind.restore(from_dict(kind.Config, run.task_config), run.task_state)
+    with reading(run.folder / "config.toml"):
+        kind = TASKS[run.task_name]
+        config = from_dict(kind.Config, run.task_config)
+    with reading(run.folder / "task.json"):
+        task = kind.restore(config, run.task_state)
     precision = "float64" if run.training.precision == "float64" else "float32"
     where = devices.find_device(device, precision)
     with devices.own_streams(where):
         devices.seed_torch(where, integer_seed(run.seed, "init"))
-        model = devices.on_device(task.build(run.model), where, precision)
+        with reading(run.folder / "task.json"):
+            model = devices.on_device(task.build(run.model), where, precision)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

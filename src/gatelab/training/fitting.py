@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from gatelab.training.denormals import flush_denormals
 from gatelab.training.distributed import Group, group
 from gatelab.training.events import Event, Listener, Warned
 from gatelab.training.learner import Learner, parameter_count
+from gatelab.training.locks import alone_in
 from gatelab.training.loop import Trainer
 from gatelab.training.runs import Run, check_same, describe, environment, flat
 from gatelab.training.tensorboard import TensorBoard
@@ -87,7 +89,13 @@ def fit(
         KeyboardInterrupt: after SIGINT; SystemExit after SIGTERM; both after a checkpoint.
     """
     device = devices.find_device(training.device, training.precision)
-    with group() as together, use_threads(training.threads), flush_denormals(), devices.own_streams(device):
+    with (
+        group() as together,
+        use_threads(training.threads),
+        flush_denormals(),
+        devices.own_streams(device),
+        ExitStack() as stack,
+    ):
         board = [TensorBoard(Path(folder) / "tensorboard")] if training.tensorboard and together.leads else []
 
         def emit(event: Event) -> None:
@@ -98,12 +106,19 @@ def fit(
         network = _initial(task.build(model), initial)
         asked = describe(task, model, training, seed, _digest(initial), together.size)
         _check_shared(together, asked, task, training)
+        together.told(lambda: stack.enter_context(_alone_in(Path(folder), resume)))
         run = together.told(lambda: _run_in(Path(folder), task, asked, network, resume, emit))
         network = devices.on_device(network, device, training.precision)
         together.follow(network)
         if run.outcome is None:
             Trainer(Learner(task, network, training, device, together), run, emit).train(estimate=bool(listeners))
         return _fitted(together, run, network)
+
+
+def _alone_in(folder: Path, resume: bool) -> AbstractContextManager[None]:
+    """Keeps others out of the folder, unless what is in it is only going to be read."""
+    finished = resume and Run.exists(folder) and Run.open(folder).outcome is not None
+    return nullcontext() if finished else alone_in(folder)
 
 
 def _digest(initial: Mapping[str, torch.Tensor] | None) -> str | None:

@@ -8,6 +8,7 @@ checkpoints/        where an unfinished run goes on from; empty once it is finis
 metrics.jsonl       one line an epoch
 model.safetensors   the best weights
 manifest.json       format version, size and SHA-256 of each file above, and how the training ended
+.lock               held by the command that is at work here (``training.locks``)
 ==================  ================================================================================
 """
 
@@ -17,7 +18,8 @@ import json
 import platform
 import shutil
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +29,8 @@ import tomli_w
 
 import gatelab
 from gatelab.core.config import ModelConfig, TrainingConfig, from_dict, to_dict
-from gatelab.core.errors import GatelabError, RunError
-from gatelab.core.files import digest, read_json, writable_folder, write_bytes, write_json, write_text
+from gatelab.core.errors import GatelabError, NoSpaceError, RunError
+from gatelab.core.files import digest, read_json, require_file, writable_folder, write_bytes, write_json, write_text
 from gatelab.core.task import Task
 from gatelab.core.versions import versions
 from gatelab.training.tensors import Tensors, copied
@@ -89,7 +91,8 @@ class Run:
         manifest = _manifest(path)
         for name, facts in manifest["files"].items():
             _check(path / name, facts)
-        return cls(path, tomllib.loads((path / "config.toml").read_text(encoding="utf-8")), manifest)
+        with reading(path / "config.toml"):
+            return cls(path, tomllib.loads((path / "config.toml").read_text(encoding="utf-8")), manifest)
 
     @staticmethod
     def exists(folder: str | Path) -> bool:
@@ -110,7 +113,8 @@ class Run:
     @property
     def task_state(self) -> dict[str, Any]:
         """What ``Task.restore`` takes."""
-        return read_json(self.folder / "task.json")
+        with reading(self.folder / "task.json"):
+            return dict(read_json(self.folder / "task.json"))
 
     @property
     def checkpoints(self) -> Path:
@@ -125,26 +129,35 @@ class Run:
     @property
     def environment(self) -> dict[str, Any]:
         """Versions and machine."""
-        return read_json(self.folder / "environment.json")
+        with reading(self.folder / "environment.json"):
+            found = dict(read_json(self.folder / "environment.json"))
+            return {**found, "libraries": dict(found["libraries"])}
 
     def history(self) -> list[dict[str, Any]]:
         """The records of the epochs, first to last; numbers that were not finite are None."""
         path = self.folder / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        return [json.loads(line) for line in lines]
+        with reading(path):
+            lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+            return [dict(json.loads(line)) for line in lines]
 
     def model_state(self) -> Tensors:
         """The best weights.
 
         Raises:
-            RunError: the training stopped before there were any.
+            RunError: the training stopped before there were any, or they are damaged or no numbers.
         """
         if "model.safetensors" not in self.manifest["files"]:
             raise RunError(
                 f"the run in {self.folder} is not finished and has no model yet",
                 fix="run the command that began it once more: it goes on from the last checkpoint",
             )
-        return safetensors.torch.load_file(self.folder / "model.safetensors")
+        path = self.folder / "model.safetensors"
+        with reading(path):
+            weights = safetensors.torch.load_file(path)
+        wrong = [name for name, value in weights.items() if not bool(value.isfinite().all())]
+        if wrong:
+            raise RunError(f"the weights in {path} are not all numbers", got=f"NaN or infinity in {wrong[0]}", fix=_FIX)
+        return weights
 
     # ---- writing --------------------------------------------------------------------------------------------
 
@@ -243,6 +256,31 @@ def environment() -> dict[str, Any]:
     }
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """The one place where what comes out of a file of a run is found to be something else than was written.
+
+    Digests tell of accidents; whoever alters a file may mend its digest, too.
+
+    Raises:
+        RunError: for whatever is raised inside, a refusal in words excepted.
+    """
+    try:
+        yield
+    except RunError:
+        raise
+    except GatelabError as error:
+        raise RunError(f"{path} is damaged: it does not hold what a run has there", got=error, fix=_FIX) from error
+    except Exception as error:
+        if isinstance(error, NoSpaceError | OSError) and not isinstance(error, ValueError):
+            raise
+        raise RunError(
+            f"{path} is damaged: it does not hold what a run has there",
+            got=f"{type(error).__name__}: {error}"[:300],
+            fix=_FIX,
+        ) from error
+
+
 # ---- checks ---------------------------------------------------------------------------------------------------
 
 
@@ -251,13 +289,11 @@ def _manifest(folder: Path) -> dict[str, Any]:
         raise RunError(f"there is no folder {folder}", fix="name the folder of a run, as --out gave it")
     if not (folder / "manifest.json").exists():
         raise RunError(f"{folder} is not a run folder", expected="manifest.json in it", fix="name the folder of a run")
-    try:
+    with reading(folder / "manifest.json"):
         manifest = read_json(folder / "manifest.json")
-        newer = manifest["format"] > FORMAT
-        files = {} if newer else manifest["files"]
-        whole = "config.toml" in files and all(facts.keys() >= {"bytes", "sha256"} for facts in files.values())
-    except (GatelabError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{folder / 'manifest.json'} is damaged", got=error, fix=_FIX) from error
+        newer = int(manifest["format"]) > FORMAT
+        files = {} if newer else {str(name): _facts(facts) for name, facts in manifest["files"].items()}
+        whole = "config.toml" in files and all(Path(name).name == name for name in files)
     if newer:
         raise RunError(
             f"the run in {folder} was written by a newer gatelab",
@@ -271,12 +307,21 @@ def _manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def _facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Size and digest of a file, as they have to be."""
+    return {"bytes": int(facts["bytes"]), "sha256": str(facts["sha256"])}
+
+
 def _check(path: Path, facts: Mapping[str, Any]) -> None:
-    if not path.exists():
-        raise RunError(f"{path} is missing", fix=_FIX)
-    if (size := path.stat().st_size) < facts["bytes"]:
+    try:
+        size = require_file(path)
+    except FileNotFoundError as error:
+        raise RunError(f"{path} is missing", fix=_FIX) from error
+    except GatelabError as error:
+        raise RunError(f"{path} is no file", got=error, fix=_FIX) from error
+    if size < int(facts["bytes"]):
         raise RunError(f"{path} is cut short", expected=f"{facts['bytes']} bytes", got=f"{size} bytes", fix=_FIX)
-    if digest(path) != facts["sha256"]:
+    if size > int(facts["bytes"]) or digest(path) != facts["sha256"]:
         raise RunError(f"{path} was altered after it was written", expected=f"SHA-256 {facts['sha256']}", fix=_FIX)
 
 
