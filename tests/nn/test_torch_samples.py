@@ -20,7 +20,9 @@ import gatelab.nn as gnn
 from gatelab.nn import fused, open_loop
 
 OURS = {torch.nn.RNN: gnn.RNN, torch.nn.LSTM: gnn.LSTM, torch.nn.GRU: gnn.GRU}
-TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 1e-1}  # 8 bits, states to 9
+# Two float32 computations of a few steps and layers: 1.1e-6 apart on an AMD EPYC, where torch sums otherwise than on
+# an Intel Xeon. bfloat16 has 8 bits, states to 9.
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-6, torch.bfloat16: 1e-1}
 
 
 @pytest.mark.slow

@@ -201,8 +201,32 @@ def check_value(name: str, value: Any, hint: Any) -> None:
     require(_fits(value, hint), name, _spoken(hint), value)
 
 
+def check_fields(record: Any) -> Any:
+    """A dataclass that was read from a file, if each field holds what its annotation says.
+
+    Raises:
+        InputError: one does not.
+    """
+    hints = typing.get_type_hints(type(record))
+    for field in dataclasses.fields(record):
+        value = getattr(record, field.name)
+        if not _fits(value, hints[field.name]):
+            raise InputError(
+                f"{field.name} of {type(record).__name__} cannot be {str(value)[:60]!r}",
+                expected=_spoken(hints[field.name]),
+                got=type(value).__name__,
+            )
+    return record
+
+
 def _fits(value: Any, hint: Any) -> bool:
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return True
+    if origin is Mapping:
+        keys, values = inner
+        entries = value.items() if isinstance(value, Mapping) else ()
+        return isinstance(value, Mapping) and all(_fits(k, keys) and _fits(v, values) for k, v in entries)
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, option) for option in inner)
     if origin is Literal:
@@ -213,7 +237,7 @@ def _fits(value: Any, hint: Any) -> bool:
         kinds = inner[:1] * len(value) if inner[1:] == (Ellipsis,) else inner
         return len(kinds) == len(value) and all(map(_fits, value, kinds))
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return _fits(value, int) or (isinstance(value, float) and math.isfinite(value))
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST
     if hint is str:

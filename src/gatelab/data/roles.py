@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from gatelab.core.config import require
+from gatelab.core.config import check_fields, require
 from gatelab.core.errors import InputError
 
 
@@ -94,4 +94,4 @@ class Column:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Column:
         """What ``to_dict`` gave."""
-        return cls(values["name"], values["role"], values["kind"], tuple(values["levels"]))
+        return check_fields(cls(values["name"], values["role"], values["kind"], tuple(values["levels"])))

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from gatelab.core.errors import DataError, nearest
+from gatelab.core.config import check_fields
+from gatelab.core.errors import DataError, InputError, nearest
 from gatelab.core.random import generator
 from gatelab.core.task import Part
 from gatelab.data.label_types import LabelType, typed
@@ -100,7 +101,12 @@ class Labels:
     @classmethod
     def restore(cls, state: Mapping[str, Any]) -> Labels:
         """What ``state`` described."""
-        return cls(tuple(state["names"]), tuple(state["counts"]), state.get("type", "text"))
+        labels = check_fields(cls(tuple(state["names"]), tuple(state["counts"]), state.get("type", "text")))
+        if len(labels.names) != len(labels.counts) or len(labels.values) < 2:
+            raise InputError(
+                "names and counts of the classes do not fit", got=f"{labels.names[:5]}, {labels.counts[:5]}"
+            )
+        return labels
 
 
 def _order(names: Mapping[str, int]) -> Any:

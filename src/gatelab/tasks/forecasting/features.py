@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gatelab.core.config import check_fields
+from gatelab.core.errors import InputError
 from gatelab.data.frequency import Frequency
 from gatelab.data.roles import Column
 from gatelab.data.table import Series, SeriesTable
@@ -219,7 +221,7 @@ class Features:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], columns: Sequence[Column], frequency: Frequency) -> Features:
         """What ``to_dict`` wrote, with the columns and the frequency that the schema keeps."""
-        return cls(
+        read = cls(
             columns=tuple(columns),
             frequency=frequency,
             calendar=tuple(values["calendar"]),
@@ -233,6 +235,10 @@ class Features:
             may_be_empty=tuple(values.get("may_be_empty", values["gappy"])),
             holidays=Holidays.from_dict(values.get("holidays")),
         )
+        wrong = [id for id, scale in read.scales.items() if {len(part) for part in scale} != {len(read.columns)}]
+        if wrong or "" not in read.scales:
+            raise InputError(f"the scales do not fit {len(read.columns)} columns", got=f"those of series {wrong[:1]}")
+        return check_fields(read)
 
 
 def _cycles(table: SeriesTable, train_rows: Mapping[str, int]) -> tuple[str, ...]:

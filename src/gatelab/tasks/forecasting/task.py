@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gatelab.core.config import ModelConfig, TrainingConfig
+from gatelab.core.config import ModelConfig, TrainingConfig, check_fields, from_dict
+from gatelab.core.errors import InputError
 from gatelab.core.task import Drawn, Evaluation, Loss, Part, Task
 from gatelab.data.frequency import Frequency
-from gatelab.data.roles import Column
+from gatelab.data.roles import Column, Roles
 from gatelab.data.table import SeriesTable, read_like, read_table
 from gatelab.tasks.forecasting import (
     baselines,
@@ -150,12 +151,15 @@ class Forecasting(Task):
     def restore(cls, config: ForecastingConfig, state: Mapping[str, Any]) -> Forecasting:
         """The task without data: able to ``build``, ``predict`` and ``reopen``."""
         columns = [Column.from_dict(column) for column in state["schema"]["columns"]]
-        frequency = Frequency(**state["schema"]["frequency"])
+        frequency = check_fields(Frequency(**state["schema"]["frequency"]))
         features = Features.from_dict(state["features"], columns, frequency)
         # Older folders name the series in the scales alone, where "" is all of them pooled.
         schema = {"series": [id for id in features.scales if id], **state["schema"]}
+        if not all(isinstance(id, str) for id in schema["series"]):
+            raise InputError("the names of the series are not all text", got=str(schema["series"])[:60])
+        from_dict(Roles, state["schema"]["roles"])
         task = cls(config, features, schema, state["notes"])
-        task._naive = {id: list(error) for id, error in state["naive"].items()}
+        task._naive = {id: [float(value) for value in error] for id, error in state["naive"].items()}
         task._data = state["data"]
         return task
 
