@@ -104,6 +104,8 @@ TABLES = {
     "unknown target": (csv(lambda: table().rename(columns={"load": "loads"})), ["no column 'load'", "mean loads"]),
     "target of text": (csv(lambda: table().assign(load=table()["note"])), ["'load'", "text", "'text 0' in line 2"]),
     "word among the numbers": (csv(lambda: changed("load", 40, "broken")), ["'broken'", "line 42"]),
+    "a value that overflows": (csv(lambda: changed("load", 40, "1e300")), ["1e+300 in line 42", "--missing 1e+300"]),
+    "values that overflow": (csv(lambda: changed("load", 40, "-1e308")), ["-1e+308 in line 42"]),
     "constant target": (csv(lambda: table().assign(load=5.0)), ["'load'", "never changes", "5"]),
     "constant in training": (csv(lambda: table().assign(load=[1.0] * 90 + list(range(30)))), ["'load' is constant"]),
     "all missing": (csv(lambda: table().assign(load="")), ["'load'", "every cell is missing"]),
@@ -190,6 +192,14 @@ OPTIONS = {
     "a text covariate of too many levels": (["--past", "note"], ["'note'", "120 different values"]),
     "a cell that does not exist": (["--cell", "gur"], ["gur", "gru"]),
     "an initialisation that does not exist": (["--init", "zeross"], ["zeross"]),
+    "an initialisation with infinity": (["--init", "forget_bias:inf"], ["'inf'", "forget_bias:1"]),
+    "an infinite share": (["--split", "inf,1,1"], ["split cannot be", "a finite number"]),
+    "a horizon of a million rows": (["--horizon", "1000000"], ["too few rows", "1000000 out"]),
+    "a lookback of a billion rows": (["--lookback", "1000000000"], ["too few rows", "1000000000 steps in"]),
+    "a horizon that no number has": (["--horizon", str(2**70)], ["horizon cannot be"]),
+    "a million layers": (["--num-layers", "1000000"], ["num_layers cannot be 1000000", "1,000"]),
+    "a million threads": (["--threads", "1000000"], ["threads cannot be 1000000"]),
+    "a learning rate beyond all bounds": (["--learning-rate", "1e300"], ["learning_rate cannot be 1e+300"]),
     "dropout 1": (["--dropout", "1"], ["dropout cannot be 1"]),
     "no epochs": (["--epochs", "0"], ["epochs cannot be 0"]),
     "no units": (["--hidden-size", "0"], ["hidden_size cannot be 0"]),
@@ -224,7 +234,8 @@ def test_a_gpu_that_is_absent(command, capsys, run):
 
 @pytest.mark.parametrize(
     ("options", "mentions"),
-    [(["--seeds", "0"], ["seeds"]), (["--cells", "rnn,lsmt"], ["lsmt", "lstm"]), (["--jobs", "0"], ["jobs"]),
+    [(["--seeds", "0"], ["seeds"]), (["--cells", "rnn,lsmt"], ["lsmt", "lstm"]),
+     (["--cells", "gru,gru"], ["gru", "with itself", "--seeds"]), (["--jobs", "0"], ["jobs"]),
      (["--budget", "soon"], ["soon", "quick"]), (["--tune", "-1"], ["tune"]), (["--horizon", "0"], ["horizon"])],
 )  # fmt: skip
 def test_a_comparison_that_cannot_be_made(options, mentions, capsys):

@@ -204,3 +204,9 @@ def test_an_inner_part_is_a_group_in_front_of_the_outer_one(capsys):
 )  # fmt: skip
 def test_given_names_the_settings_that_have_a_flag(words, names):
     assert given_settings(words, TrainingConfig) == names
+
+
+def test_a_line_break_in_a_list_of_names_is_refused_unless_it_is_quoted():
+    with pytest.raises(InputError, match="double quotes"):
+        split("load\nat noon,wind")
+    assert split('"load\nat noon",wind') == ["load\nat noon", "wind"]

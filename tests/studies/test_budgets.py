@@ -121,7 +121,9 @@ def test_seeds_start_after_the_one_for_tuning():
 
 
 def test_cells_by_name():
-    assert check_cells([" GRU", "lstm", "gru"]) == ("gru", "lstm")
+    assert check_cells([" GRU", "lstm"]) == ("gru", "lstm")
+    with pytest.raises(InputError, match="with itself"):
+        check_cells([" GRU", "lstm", "gru"])
     with pytest.raises(InputError, match="did you mean gru"):
         check_cells(["gur"])
     with pytest.raises(InputError, match="no cell to compare"):

@@ -36,6 +36,7 @@ INITS = Registry(
     },
 )
 """Every initialisation by name."""
+_LARGEST = 1e6
 
 
 class Layer:
@@ -114,9 +115,15 @@ def _rule(part: str) -> Callable[[Layer, np.random.Generator], None]:
     if not arguments:
         raise InputError(f"the initialisation {key!r} takes no number", got=part, fix=f"write {key}")
     try:
-        return partial(rule, **{arguments[0]: float(number)})
+        value = float(number)
     except ValueError as error:
         raise InputError(f"{number!r} is not a number", got=part, fix=f"write {key}:1, for instance") from error
+    if abs(value) > _LARGEST:
+        raise InputError(
+            f"{number!r} is not a number to start from", expected=f"a number from −{_LARGEST:g} to {_LARGEST:g}",
+            got=part, fix=f"write {key}:1, for instance",
+        )  # fmt: skip
+    return partial(rule, **{arguments[0]: value})
 
 
 # ---- rules for weights -------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from tyro.constructors import (
 )
 
 from gatelab.core.config import check_value
+from gatelab.core.errors import InputError
 
 Options = TypeVar("Options")
 
@@ -158,8 +159,19 @@ def split(text: str) -> list[str]:
 
     >>> split('load, "price, in euro"')
     ['load', 'price, in euro']
+
+    Raises:
+        InputError: a line break or a quote that does not belong there.
     """
-    return next(csv.reader([text], skipinitialspace=True), [])
+    try:
+        return next(csv.reader([text], skipinitialspace=True), [])
+    except csv.Error as error:
+        raise InputError(
+            "this is no list of names",
+            expected="names with commas between them",
+            got=f"{text[:60]!r}: {error}",
+            fix="put a name with a comma or a line break between double quotes",
+        ) from error
 
 
 @_REGISTRY.primitive_rule

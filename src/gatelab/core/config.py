@@ -18,7 +18,7 @@ from gatelab.core.errors import InputError, nearest
 Config = TypeVar("Config")
 MOST_UNITS, MOST_LAYERS, MOST_THREADS = 1 << 16, 1000, 1024
 """More has no use, and is a slip of the keyboard that would fill the memory or end the process."""
-_FASTEST = 1e6
+_FASTEST = 1e6  # learning rate, and weight decay
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,8 @@ class TrainingConfig:
         require(
             0 < self.learning_rate <= _FASTEST, "learning_rate", f"above 0, {_FASTEST:g} at most", self.learning_rate
         )
-        require(self.weight_decay >= 0, "weight_decay", "at least 0", self.weight_decay)
+        decay = self.weight_decay
+        require(0 <= decay <= _FASTEST, "weight_decay", f"from 0 to {_FASTEST:g}", decay)
         require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", "above 0, or none", self.clip_norm)
         require(self.patience is None or self.patience >= 1, "patience", "at least 1, or none", self.patience)
         require(self.max_steps is None or self.max_steps >= 1, "max_steps", "at least 1, or none", self.max_steps)

@@ -59,6 +59,8 @@ class LabelNames:
             self._missing.append(place)
             return
         kind = type_of(value)
+        if kind == "text":
+            _refuse_half_a_character(str(value), place)
         value = value.item() if isinstance(value, np.generic) else value
         self._values.append(self._known.setdefault((kind, value), value))
         self._first.setdefault(kind, (place, value))
@@ -102,6 +104,18 @@ class LabelNames:
             got=" and ".join(_SPOKEN[kind] for kind in self._first),
             fix="write them in one way, such as labels = [str(label) for label in labels]",
         )
+
+
+def _refuse_half_a_character(text: str, place: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{place} has a label that is no text",
+            expected="characters",
+            got=f"half a surrogate pair in {text[:40]!a}",
+            fix="write the label in UTF-8",
+        ) from error
 
 
 def names_of(labels: Any, of: str, place: Callable[[int], str] | None = None) -> tuple[list[str], LabelType]:

@@ -173,15 +173,22 @@ def _is(cells: pa.Array, text: str) -> Array:
     return pc.fill_null(pc.equal(cells, text), False).to_numpy(zero_copy_only=False)
 
 
+LARGEST = 1e100
+"""Of a value: squares and sums of larger ones are infinite, and no unit of measurement needs them."""
+
+
 def refuse_infinite(raw: RawTable, name: str, values: Array) -> None:
-    """Raises ``DataError`` naming the first row whose value is infinite."""
-    infinite = np.isinf(values)
-    if infinite.any():
-        row = int(np.argmax(infinite))
+    """Raises ``DataError`` naming the first row whose value is infinite, or too large to compute with."""
+    wrong = np.abs(values) > LARGEST  # (T,) False where missing
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        what = counted(int(wrong.sum()), "infinite value" if np.isinf(values[row]) else "value")
+        beyond = "" if np.isinf(values[row]) else f" beyond ±{LARGEST:g}"
+        cell = f"{values[row]:g}"
         raise DataError(
-            f"column {name!r} of {raw.name} holds {counted(int(infinite.sum()), 'infinite value')}",
-            got=f"{values[row]} in {raw.where(row)}",
-            fix="mend these cells, or read them as missing with --missing inf",
+            f"column {name!r} of {raw.name} holds {what}{beyond}",
+            got=f"{cell} in {raw.where(row)}",
+            fix=f"mend these cells, or read them as missing with --missing {cell}",
         )
 
 

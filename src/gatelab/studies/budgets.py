@@ -82,14 +82,19 @@ def parse_budget(text: str) -> Budget:
 
 
 def check_cells(cells: Iterable[str]) -> tuple[str, ...]:
-    """The cells, each once, all known.
+    """The cells, all known.
 
     Raises:
-        InputError: one does not exist, or there is none.
+        InputError: one does not exist or is there twice, or there is none.
     """
-    chosen = tuple(dict.fromkeys(cell.strip().lower() for cell in cells))
+    chosen = tuple(cell.strip().lower() for cell in cells)
     for cell in chosen:
         CELLS.check(cell)
+        if chosen.count(cell) > 1:
+            raise InputError(
+                f"the cell {cell} is to be compared with itself", expected="each cell once", got=", ".join(chosen),
+                fix="name each cell once in --cells; --seeds says how often it is trained",
+            )  # fmt: skip
     if not chosen:
         raise InputError("there is no cell to compare", expected="at least one", fix="use --cells rnn,lstm,gru")
     return chosen

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,8 @@ def fit(
                 listener(event)
 
         devices.seed_torch(device, integer_seed(seed, "init"))
-        network = _initial(task.build(model), initial)
+        with _room_for(model):
+            network = _initial(task.build(model), initial)
         asked = describe(task, model, training, seed, _digest(initial), together.size)
         _check_shared(together, asked, task, training)
         together.told(lambda: stack.enter_context(_alone_in(Path(folder), resume)))
@@ -113,6 +114,21 @@ def fit(
         if run.outcome is None:
             Trainer(Learner(task, network, training, device, together), run, emit).train(estimate=bool(listeners))
         return _fitted(together, run, network)
+
+
+@contextmanager
+def _room_for(model: ModelConfig) -> Iterator[None]:
+    """Says in words that a model does not fit into the memory, where torch says so in its own."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "allocate" not in str(error):
+            raise
+        raise InputError(
+            "the model does not fit into the memory",
+            got=f"{model.num_layers:,} layers of {model.hidden_size:,} units",
+            fix="use a smaller --hidden-size or --num-layers",
+        ) from error
 
 
 def _alone_in(folder: Path, resume: bool) -> AbstractContextManager[None]:

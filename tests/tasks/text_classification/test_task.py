@@ -7,6 +7,7 @@ import torch
 
 import gatelab.nn
 from gatelab.core.config import ModelConfig, TrainingConfig
+from gatelab.core.errors import DataError
 from gatelab.core.random import generator
 from gatelab.data.texts import Texts
 from gatelab.nn.attribution import class_log_odds
@@ -136,3 +137,11 @@ def test_baselines_know_the_words_too(task):
     scored = {name: evaluate("test").metrics["accuracy"] for name, evaluate in task.baselines().items()}
     assert scored["TF-IDF + logistic regression"] == scored["naive Bayes"] == 1
     assert scored["majority"] == 0.5
+
+
+def test_numbers_over_time_are_no_labels(tmp_path):
+    frame = pd.DataFrame({"t": pd.date_range("2024-01-01", periods=60), "y": np.sin(np.arange(60.0))})
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    for label in ("t", "y"):
+        with pytest.raises(DataError, match=r"(?s)no labels: 60 different ones in 60 items.*--label.*fit forecasting"):
+            TextClassification.open(tmp_path / "a.csv", TextConfig(label=label))

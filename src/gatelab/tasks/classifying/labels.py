@@ -119,6 +119,35 @@ def _order(names: Mapping[str, int]) -> Any:
     return (lambda name: (numbers[name], name)) if finite else (lambda name: name)
 
 
+_ENOUGH = 20  # items from which it can be told
+
+
+def refuse_measurements(labels: Sequence[str]) -> None:
+    """Refuses what is no label but a measurement, a date or a text: nearly every item has another one.
+
+    Raises:
+        DataError: naming what the column may be instead.
+    """
+    different = set(labels)
+    if len(labels) < _ENOUGH:
+        return
+    numbers = all(number is not None for number in map(_number, different))
+    if len(different) > len(labels) * (0.5 if numbers else 0.8):
+        raise DataError(
+            f"these are no labels: {len(different):,} different ones in {len(labels):,} items",
+            expected="few classes, each of several items",
+            got=", ".join(one_line(value, 20) for value in list(dict.fromkeys(labels))[:4]) + ", …",
+            fix="name the column of the labels with --label; numbers over time are for gatelab fit forecasting",
+        )
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
 def divide(labels: Sequence[str], shares: Sequence[float], draw: int = 0) -> dict[Part, Array]:
     """Items drawn at random for each part, class by class, so that every part has its share of each.
 

@@ -31,7 +31,7 @@ from gatelab.tasks.classifying.calibration import fit_temperature, log_loss
 from gatelab.tasks.classifying.config import ClassificationConfig
 from gatelab.tasks.classifying.contributions import contributions, strongest
 from gatelab.tasks.classifying.folds import cross_validate
-from gatelab.tasks.classifying.labels import PARTS, Labels, divide
+from gatelab.tasks.classifying.labels import PARTS, Labels, divide, refuse_measurements
 from gatelab.tasks.classifying.model import Classifier, evaluating
 
 Array = np.ndarray
@@ -136,6 +136,7 @@ class Classification(Task):
             DataError: only one class, too few items, or what ``read`` refuses.
         """
         read, own = cls.read(source, config), own_test(source)
+        refuse_measurements(read.labels)
         test = cls.read(own, config) if own is not None else None
         shares = config.split if test is None else config.split[:2]
         division = divide(read.labels, shares, config.draw)

@@ -63,11 +63,10 @@ def _against_truth(task: Forecasting, name: str, evaluations: Sequence[Evaluatio
     metric = task.metrics[0].name
     best = _middle_seed(evaluations, metric)
     draw = _stretch if task.config.horizon == 1 else _pictures
-    wide = f"{100 * task.config.intervals[0][0]:g}"
+    intervals = task.config.intervals
+    bands = f"Bands: central intervals, the widest {100 * intervals[0][0]:g} %. " if intervals else ""
     which = f" (the seed in the middle by {metric})" if len(evaluations) > 1 else ""
-    caption = (
-        f"Forecasts of {name}{which} on the test part. Bands: central intervals, the widest {wide} %. Dots: what came."
-    )
+    caption = f"Forecasts of {name}{which} on the test part. {bands}Dots: what came."
     return Section("Forecasts against the truth", [Figure(draw(task, name, best), caption, caption)])
 
 
@@ -78,8 +77,10 @@ def _axis(task: Forecasting, series: int, rows: Array) -> Array:
     return np.asarray(stamps)
 
 
-def _bands(task: Forecasting, quantiles: Array) -> tuple[Array, Array, list[tuple[Array, Array]]]:
-    """The widest interval and the narrower ones of ``quantiles (n, Q)``."""
+def _bands(task: Forecasting, quantiles: Array) -> tuple[Array | None, Array | None, list[tuple[Array, Array]]]:
+    """The widest interval and the narrower ones of ``quantiles (n, Q)``; none where the median stands alone."""
+    if not task.config.intervals:
+        return None, None, []
     (_, low, high), *inner = task.config.intervals
     return quantiles[:, low], quantiles[:, high], [(quantiles[:, a], quantiles[:, b]) for _, a, b in inner]
 

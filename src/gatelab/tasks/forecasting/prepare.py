@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -159,13 +160,19 @@ def need_rows(table: SeriesTable, asked: ForecastingConfig, config: ForecastingC
 def enough_rows(table: SeriesTable, asked: ForecastingConfig, rows: int) -> int:
     """The least number of rows, above ``rows``, with which every part of the split holds a window."""
     horizon = asked.horizon or choose_horizon(table.frequency)
-    while True:
-        rows += 1
+
+    def enough(rows: int) -> bool:
         edges = edges_of(rows, asked.split)
         lookback = asked.lookback or choose_lookback(table.frequency, horizon, edges[1])
         parts = [(start, stop) for start, stop in pairwise(edges) if stop > start]
-        if len(parts) >= np.count_nonzero(asked.split) and all(windows_in(*p, lookback, horizon) for p in parts):
-            return rows
+        return len(parts) >= int(np.count_nonzero(asked.split)) and all(
+            windows_in(*p, lookback, horizon) for p in parts
+        )
+
+    most = rows + 1
+    while not enough(most):  # by doubling, for people ask for windows of millions of rows
+        most *= 2
+    return bisect_left(range(rows + 1, most), True, key=enough) + rows + 1
 
 
 def need_windows(windows: Windows, parts: Sequence[Part]) -> None:
