@@ -3,6 +3,8 @@
 import os
 import time
 
+import pytest
+
 from gatelab.kernels import compiling
 
 
@@ -23,3 +25,23 @@ def test_code_of_other_versions_is_forgotten_when_nobody_uses_it(tmp_path):
 def test_a_folder_that_is_not_there_yet(tmp_path):
     compiling._forget_others(tmp_path / "not" / ("kernels-" + 16 * "a"))
     assert not list(tmp_path.iterdir())
+
+
+def double(x):
+    return 2.0 * x
+
+
+@pytest.mark.parametrize("pattern", ["*.nbi", "*.nbc"])
+@pytest.mark.parametrize("rest", [0, 40])
+def test_damaged_code_on_disk_is_compiled_again_and_said(tmp_path, monkeypatch, capsys, pattern, rest):
+    monkeypatch.setattr(compiling, "folder", lambda: tmp_path)
+    assert compiling.kernel(double)(3.0) == 6.0
+    damaged = list(tmp_path.rglob(pattern))
+    assert damaged
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[:rest])
+    capsys.readouterr()
+    assert compiling.kernel(double)(3.0) == 6.0
+    assert capsys.readouterr().err.count("compiled code on disk is damaged") == 1
+    assert compiling.kernel(double)(3.0) == 6.0  # from the disk, where it is whole again
+    assert capsys.readouterr().err == ""

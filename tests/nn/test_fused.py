@@ -3,6 +3,7 @@
 import copy
 import itertools
 import multiprocessing
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -445,3 +446,25 @@ def test_every_dtype_and_form_of_autocast_still_computes():
         with torch.autocast("cpu", torch.bfloat16):
             loss_of(layer(x)).backward()
         assert all(p.grad is None or p.grad.isfinite().all() for p in layer.parameters())
+
+
+BROKEN = """
+import sys, types, torch
+import gatelab.nn as gnn
+for kind in (gnn.RNN, gnn.LSTM, gnn.GRU):
+    gnn_layer = kind(3, 4, layer_norm=True)
+    gnn_layer(torch.randn(60, 2, 3))[0].sum().backward()
+"""
+
+
+def test_a_numba_that_cannot_be_used_is_as_none_and_said_once(tmp_path):
+    (tmp_path / "numba.py").write_text("raise ImportError('Numba needs NumPy 2.3 or less')")
+    for changes, reason in (
+        ({"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}, "NumPy 2.3 or less"),
+        ({"NUMBA_DISABLE_JIT": "1"}, "NUMBA_DISABLE_JIT set"),
+    ):
+        command = [sys.executable, "-c", BROKEN]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=120, env=os.environ | changes)
+        assert run.returncode == 0, run.stderr
+        assert run.stderr.count("run several times slower") == 1
+        assert reason in run.stderr

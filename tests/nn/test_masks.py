@@ -52,7 +52,7 @@ def test_the_kernel_draws_what_its_twin_draws(rows, columns, p, seed):
     after = torch.rand(1)
     torch.manual_seed(seed)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(modes, "HAS_NUMBA", False)
+        patch.setattr(modes, "numba_missing", lambda: "without Numba")
         slow = drawn(p, rows, columns, CPU)
     assert fast.shape == (rows, columns)
     assert fast.is_contiguous()

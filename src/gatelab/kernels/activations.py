@@ -9,7 +9,7 @@ greatest relative error, 2.8 · 10⁻⁸ (Remez' algorithm); all their coefficie
 and both begin with 1, so that small numbers are exact.
 
 In float32 both have relative errors below 3 · 10⁻⁷ (``tests/kernels/test_activations.py`` goes through the whole
-range). σ goes no further down than 2⁻¹²⁶: beyond, that is its absolute error. NaN gives NaN, ±∞ the limits.
+range). σ goes no further down than 2⁻¹²⁶: beyond, it is 0. NaN gives NaN, ±∞ the limits.
 
 In float64 the C library's functions are called lane by lane: exact, there for tests and references.
 """
@@ -20,7 +20,7 @@ from numba import types
 from numba.extending import overload
 
 from gatelab.kernels.compiling import INLINED, inlined
-from gatelab.kernels.simd import ROUNDER, Vector, at_least, at_most, exact_exp, exact_tanh, power_of_two
+from gatelab.kernels.simd import ROUNDER, Vector, at_least, at_most, exact_exp, exact_tanh, power_of_two, where_above
 
 _FURTHEST = 87.33654  # exp ends at 2^±126: beyond, a result or its inverse would be subnormal, and slow
 _FLAT = 9.02  # tanh is 1 in float32 from 9.01 on
@@ -64,7 +64,8 @@ def _sigmoid(x):
 
     def approximate(x):
         scale, m = _parts(at_most(at_least(-x, -_FURTHEST), _FURTHEST))
-        return 1.0 / (scale * m + (scale + 1.0))
+        # Shut is shut: times an input of 10³⁶, the least number there is would let through as much as an open gate.
+        return where_above(x, -_FURTHEST, 1.0 / (scale * m + (scale + 1.0)))
 
     return approximate
 

@@ -10,6 +10,7 @@ called in many places is therefore compiled ``apart`` and called by its address.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -189,10 +190,29 @@ def _keep(compiled: Any) -> None:
     try:
         _config.CACHE_DIR = str(folder())  # read now, and never again for this function
         compiled.enable_caching()
+        _mind_damage(compiled._cache)
     except (OSError, RuntimeError):  # Numba's word for a place that cannot be written
         pass
     finally:
         _config.CACHE_DIR = before
+
+
+def _mind_damage(kept: Any) -> None:
+    """Has code that was cut short or emptied on disk compiled again, where Numba would raise at every call."""
+    load = kept.load_overload
+
+    def load_overload(*what: Any) -> Any:
+        try:
+            return load(*what)
+        except Exception as error:  # whatever pickle makes of what is left of a file
+            print(  # noqa: T201
+                f"gatelab: compiled code on disk is damaged ({type(error).__name__}) and is made anew", file=sys.stderr
+            )
+            with suppress(OSError):
+                kept.flush()
+            return None
+
+    kept.load_overload = load_overload
 
 
 @cache

@@ -18,7 +18,7 @@ from gatelab.kernels.compiling import inlined, kernel
 from gatelab.kernels.extras import carried_h, masked_back, normalise, seen, zoned_h
 from gatelab.kernels.frame import Frame, Gradients
 from gatelab.kernels.product import product
-from gatelab.kernels.simd import at_least, lanes, load, positive, shifted, store, there
+from gatelab.kernels.simd import at_least, lanes, load, shifted, store, there, where_above
 from gatelab.kernels.sums import Sums
 
 GATES = 1
@@ -116,5 +116,5 @@ def _row_backward(contents, dout, dh, at_dh, d, at_d, x, at_row, H, relu):
             dnew = dnew - carry
             store(dh, at_dh + j, left, carry)
         new = load(contents, o, left)
-        slope = positive(new) if relu else 1.0 - new * new
-        store(d, at_d + j, left, dnew * slope)
+        # Of relu as torch has it: what is not a number goes back, and what is not above 0 does not, whatever comes.
+        store(d, at_d + j, left, where_above(new, 0.0, dnew) if relu else dnew * (1.0 - new * new))

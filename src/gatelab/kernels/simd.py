@@ -154,15 +154,16 @@ at_least = _bound("<")
 
 
 @emits
-def positive(typingctx, x):
-    """1 in the lanes above 0, else 0."""
+def where_above(typingctx, x, bound, y):
+    """``y`` in the lanes in which ``x`` is above the number ``bound``, or NaN; 0 in the others."""
 
     def generate(context, builder, sig, args):
         kind = args[0].type
-        zero, one = (ir.Constant(kind, [value] * x.lanes) for value in (0.0, 1.0))
-        return builder.select(builder.fcmp_ordered(">", args[0], zero), one, zero)
+        limit = _as_vector(context, builder, args[1], sig.args[1], sig.return_type)
+        below = builder.fcmp_ordered("<=", args[0], limit)
+        return builder.select(below, ir.Constant(kind, [0.0] * x.lanes), args[2])
 
-    return x(x), generate
+    return (x(x, bound, y), generate) if isinstance(x, Vector) else None
 
 
 ROUNDER = 1.5 * 2.0**23

@@ -104,10 +104,11 @@ def _readable(x: Tensor) -> bool:
 
 
 def _numba() -> bool:
-    if not modes.HAS_NUMBA and not _said and not torch.compiler.is_compiling():
-        _said.append("gatelab: without Numba the recurrent layers run several times slower; pip install numba")
+    why = modes.numba_missing()
+    if why and not _said and not torch.compiler.is_compiling():
+        _said.append(f"gatelab: {why} the recurrent layers run several times slower; pip install numba mends that")
         print(_said[0], file=sys.stderr)  # noqa: T201
-    return modes.HAS_NUMBA
+    return not why
 
 
 # ---- single steps ----------------------------------------------------------------------------------------------------

@@ -179,11 +179,15 @@ class Recurrent(nn.RNNBase):
             return with_resets(self, input, hx, resets)
         plain = self.plain
         if plain and fused.prefers_torch(self, input):
-            return self._torch.forward(self, input, hx)
+            return self._by_torch(input, hx)
         scan = self._scan_for(input.data if isinstance(input, PackedSequence) else input)
         if plain and scan is open_loop.scan and not modes.transformed():
-            return self._torch.forward(self, input, hx)
+            return self._by_torch(input, hx)
         return open_loop.run(self, input, hx, scan=scan)
+
+    def _by_torch(self, input, hx):
+        found = self._torch.forward(self, input, hx)
+        return packing.as_own(*found) if self.mode == "LSTM" else found
 
     def _scan_for(self, x: Tensor) -> open_loop.Scan:
         """What runs one stacked layer in one direction over input like ``x (…, I)``."""

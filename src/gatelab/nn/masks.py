@@ -26,7 +26,7 @@ def drawn(p: float, rows: int, columns: int, device: torch.device) -> Tensor:
     if p == 0:
         return torch.zeros(rows, columns, dtype=torch.bool, device=device)
     key, bound, count = torch.randint(_WORDS, (2,), device=device), max(1, round(p * _WORDS)), -(-size // 4)
-    if modes.HAS_NUMBA and modes.in_memory(key):
+    if modes.in_memory(key) and not modes.numba_missing():
         from gatelab.kernels.philox import below  # here, for Numba takes half a second to import
 
         mask = torch.empty(4 * count, dtype=torch.bool)

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import cache
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-HAS_NUMBA = importlib.util.find_spec("numba") is not None
+
+@cache
+def numba_missing() -> str:
+    """Why there are no kernels, in words; empty where Numba is there, can be imported, and is allowed to compile."""
+    if importlib.util.find_spec("numba") is None:
+        return "without Numba"
+    try:
+        from numba import config
+    except Exception as error:  # of a broken installation, anything
+        return f"with a Numba that cannot be imported ({type(error).__name__}: {error})"
+    return "with NUMBA_DISABLE_JIT set" if config.DISABLE_JIT else ""
 
 
 def transformed() -> bool:
     """Whether ``torch.func`` is at work, which sees into the open loop and not into torch's own layers and cells."""
     return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
+
+
+def watched() -> bool:
+    """Whether something looks at every operation (``TorchDispatchMode``), such as a counter of operations."""
+    return torch._C._len_torch_dispatch_stack() > 0
 
 
 def in_memory(x: Tensor) -> bool:

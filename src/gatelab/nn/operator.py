@@ -12,14 +12,16 @@ from typing import Any, get_type_hints
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
+from gatelab.nn import modes
 from gatelab.nn.derivatives import Eager, Gradients, differentiate, empty_gradients, filled, gradients, remember
 from gatelab.nn.recurrence import Arguments, Results, empty_results, forward
 
 
 def recurrence(x: Arguments) -> tuple[Any, ...]:
     """One stacked layer in one direction: outputs ``(N, H)`` and the final h and, where there is one, c."""
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or modes.watched():
         return _operator(*x)[:3]
     if x.keep:
         return Eager.apply(*x)
@@ -75,3 +77,24 @@ def _operator_differentiate(ctx, *given):
 _operator.register_autograd(
     _operator_differentiate, setup_context=lambda ctx, inputs, output: remember(ctx, inputs, output)
 )
+
+
+# ---- for torch.utils.flop_counter ------------------------------------------------------------------------------------
+
+
+@register_flop_formula(torch.ops.gatelab.recurrence)
+def _flops(*shapes, out_shape=None, **_) -> int:
+    """Multiplications and additions of the products with both weight matrices, as torch counts those of its own."""
+    (N, I), (width, H) = shapes[_ROWS], shapes[_WEIGHT_HH]  # noqa: E741
+    return 2 * N * (I + H) * width
+
+
+@register_flop_formula(torch.ops.gatelab.recurrence_backward)
+def _backward_flops(*shapes, out_shape=None, **_) -> int:
+    """Those of the gradients of the weights, and of the gradients that go back to states and inputs."""
+    (N, I), (width, H) = shapes[_ROWS], shapes[_WEIGHT_HH]  # noqa: E741
+    of_rows = shapes[-1]
+    return 2 * N * (2 * H + I + (I if of_rows else 0)) * width
+
+
+_ROWS, _WEIGHT_HH = Arguments._fields.index("rows"), Arguments._fields.index("weight_hh")

@@ -9,7 +9,7 @@ T time, B batch, I input, H hidden, P projected, L layers, D directions, N rows 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -92,15 +92,35 @@ def initial_state(layer: Recurrent, input: Tensor | PackedSequence, hx, rows: Te
 
 
 def as_given(layer: Recurrent, input: Tensor | PackedSequence, rows: Tensor, states: State):
-    """Output and final states, from ``rows (N, D·H)`` and ``(L·D, B, H)``, in the form in which the input came."""
+    """Output and final states, from ``rows (N, D·H)`` and ``(L·D, B, H)``, in the form in which the input came.
+
+    Both are the caller's own, to be changed in place and detached as torch's are: ``_own``.
+    """
     if isinstance(input, PackedSequence):
-        output = PackedSequence(rows, input.batch_sizes, input.sorted_indices, input.unsorted_indices)
+        output: Any = PackedSequence(_own(rows), input.batch_sizes, input.sorted_indices, input.unsorted_indices)
         states = tuple(as_called(input, s) for s in states)
     elif input.dim() == 2:
-        output, states = rows, tuple(s.squeeze(1) for s in states)  # (T, D·H), (L·D, H)
+        output, states = _own(rows), tuple(s.squeeze(1) for s in states)  # (T, D·H), (L·D, H)
     else:
         first, second, _ = input.shape
         T, B = (second, first) if layer.batch_first else (first, second)
         output = rows.reshape(T, B, rows.shape[1])  # (T, B, D·H)
-        output = output.transpose(0, 1) if layer.batch_first else output
+        output = _own(output.transpose(0, 1) if layer.batch_first else output)
+    states = tuple(map(_own, states))
     return output, states if len(states) > 1 else states[0]
+
+
+def as_own(output: Any, states: Any) -> tuple[Any, Any]:
+    """What torch's LSTM gives, to be changed in place: oneDNN's way back reads its output, and torch would refuse."""
+    if isinstance(output, PackedSequence):
+        return output, states  # not oneDNN's
+    return _own(output), tuple(map(_own, states))
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """The tensor, copied where a backward pass will read it, or where it shows the memory of another one.
+
+    What kernels give is what their way back begins from, so that a change in place would change a gradient, or be
+    refused by torch, which counts changes. Copying the outputs of the last layer takes 1 to 2 % of a training step.
+    """
+    return tensor.clone() if tensor.requires_grad or tensor._is_view() else tensor
