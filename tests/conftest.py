@@ -2,8 +2,12 @@
 
 import gc
 
+import hypothesis
 import pytest
 import torch
+
+hypothesis.settings.register_profile("gatelab", deadline=None)  # how long an example takes is the machine's affair
+hypothesis.settings.load_profile("gatelab")
 
 
 def pytest_collection_finish():

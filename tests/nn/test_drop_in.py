@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.utils import parametrizations
-from torch.nn.utils.rnn import pack_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence
 
 import gatelab.nn as gnn
+from gatelab.core.errors import InputError
 from gatelab.nn import open_loop
+from gatelab.nn.shapes import ShapeError
 
 T, B, INPUT, H = 5, 3, 3, 4
 KINDS = ("RNN", "LSTM", "GRU")
@@ -222,3 +224,67 @@ def test_no_global_flag_is_changed():
     for layer in layers:
         layer(torch.ones(T, B, INPUT, dtype=torch.float64))[0].sum().backward()
     assert [flag() for flag in flags] == before
+
+
+X = torch.randn(6, 4, 3)
+MISFITS = {
+    "dimensions": lambda nn: nn.GRU(3, 5)(torch.randn(2, 2, 2, 3)),
+    "features": lambda nn: nn.GRU(3, 5)(torch.randn(6, 4, 2)),
+    "packed features": lambda nn: nn.GRU(3, 5)(pack_padded_sequence(torch.randn(6, 2, 4), torch.tensor([6, 2]))),
+    "no steps": lambda nn: nn.RNN(3, 5)(torch.randn(0, 4, 3)),
+    "batch of the state": lambda nn: nn.GRU(3, 5)(X, torch.zeros(1, 3, 5)),
+    "size of the state": lambda nn: nn.RNN(3, 5, 2)(X, torch.zeros(2, 4, 6)),
+    "size of c": lambda nn: nn.LSTM(3, 5)(X, (torch.zeros(1, 4, 5), torch.zeros(1, 4, 6))),
+    "state without a batch": lambda nn: nn.GRU(3, 5)(X, torch.zeros(4, 5)),
+    "states without a batch": lambda nn: nn.LSTM(3, 5)(X, (torch.zeros(4, 5), torch.zeros(4, 5))),
+    "state with a batch": lambda nn: nn.GRU(3, 5)(X[:, 0], torch.zeros(1, 1, 5)),
+    "states with a batch": lambda nn: nn.LSTM(3, 5)(X[:, 0], (torch.zeros(1, 1, 5), torch.zeros(1, 1, 5))),
+    "cell, features": lambda nn: nn.GRUCell(3, 5)(torch.randn(4, 2)),
+    "cell, batch of h": lambda nn: nn.LSTMCell(3, 5)(torch.randn(4, 3), (torch.zeros(3, 5), torch.zeros(4, 5))),
+    "cell, batch of c": lambda nn: nn.LSTMCell(3, 5)(torch.randn(4, 3), (torch.zeros(4, 5), torch.zeros(3, 5))),
+}
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_what_does_not_fit_is_said_in_torchs_words_first(name):
+    with pytest.raises((RuntimeError, ValueError)) as theirs:
+        MISFITS[name](torch.nn)
+    with pytest.raises(ShapeError) as ours:
+        MISFITS[name](gnn)
+    words = str(theirs.value).split(": ")[-1]
+    assert words in str(ours.value).splitlines()[0]
+
+
+def test_torchscript_says_no_and_names_the_way():
+    for layer in (gnn.GRU(3, 5), gnn.LSTM(3, 5, layer_norm=True), gnn.MinGRU(3, 5)):
+        for attempt in (
+            lambda layer: torch.jit.trace(layer, (torch.randn(60, 4, 3),)),
+            torch.jit.script,
+            lambda layer: torch.onnx.export(layer, (torch.randn(60, 4, 3),), io.BytesIO(), dynamo=False),
+        ):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch's own, that both are old
+                with pytest.raises(InputError, match=r"gatelab\.nn\.onnx\.export"):
+                    attempt(layer)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_under_autocast_outputs_are_of_torchs_type(kind, packed):
+    """torch 2.13.0: bfloat16 for an RNN and a dense LSTM, float32 for a GRU and for an LSTM that reads a packed one."""
+    torch.manual_seed(0)
+    layer, other = getattr(gnn, kind)(3, 5), getattr(torch.nn, kind)(3, 5)
+    other.load_state_dict(layer.state_dict())
+    x = pack_padded_sequence(X, torch.tensor([6, 4, 2, 1])) if packed else X
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        (output, state), (their_output, their_state) = layer(x), other(x)
+    ours, theirs = (flat([o.data if packed else o, s]) for o, s in ((output, state), (their_output, their_state)))
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.dtype == b.dtype
+        torch.testing.assert_close(a.float(), b.float(), rtol=2e-2, atol=2e-2)
+    usual = {"RNN": torch.bfloat16, "LSTM": torch.float32 if packed else torch.bfloat16, "GRU": torch.float32}
+    assert ours[0].dtype == usual[kind]
+
+
+def flat(tensors):
+    return [tensors] if isinstance(tensors, torch.Tensor) else [t for part in tensors for t in flat(part)]

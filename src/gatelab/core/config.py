@@ -18,7 +18,7 @@ from gatelab.core.errors import InputError, nearest
 Config = TypeVar("Config")
 MOST_UNITS, MOST_LAYERS, MOST_THREADS = 1 << 16, 1000, 1024
 """More has no use, and is a slip of the keyboard that would fill the memory or end the process."""
-_FASTEST = 1e6  # learning rate, and weight decay
+_FASTEST = 1e30  # learning rate, and weight decay: beyond, float32 has infinity
 
 
 @dataclass(frozen=True)

@@ -160,20 +160,22 @@ def check_step(cell: RecurrentCell, input: Tensor, hx: Any) -> None:
         expected = f"a tensor {_form(H)}" if count == 1 else f"a pair (h, c), each {_form(H)}"
         raise _misfit(cell, "the state is not what this cell carries", expected, hx)
     for k, state in enumerate(states):
-        _check_state(cell, "hidden" if count == 1 else f"hx[{k}]", state, input, (*input.shape[:-1], H))
+        _check_state(cell, "hidden" if count == 1 else f"hx[{k}]", k, state, input, (*input.shape[:-1], H))
 
 
-def _check_state(cell: RecurrentCell, name: str, state: Tensor, input: Tensor, wanted: tuple[int, ...]) -> None:
+def _check_state(
+    cell: RecurrentCell, name: str, index: int, state: Tensor, input: Tensor, wanted: tuple[int, ...]
+) -> None:
     got = tuple(state.shape)
     if got == wanted:
         return
     if len(got) not in (1, 2):
         problem = f"Expected {name} to be 1D or 2D, got {len(got)}D instead"
     elif got[-1] != wanted[-1]:
-        problem = f"hidden0 has inconsistent hidden_size: got {got[-1]}, expected {wanted[-1]}"
+        problem = f"hidden{index} has inconsistent hidden_size: got {got[-1]}, expected {wanted[-1]}"
     else:
         sizes = ["(none)" if len(shape) == 1 else shape[0] for shape in (input.shape, got)]
-        problem = f"Input batch size {sizes[0]} doesn't match hidden0 batch size {sizes[1]}"
+        problem = f"Input batch size {sizes[0]} doesn't match hidden{index} batch size {sizes[1]}"
     raise _misfit(cell, problem, wanted, state)
 
 

@@ -172,6 +172,8 @@ class Recurrent(nn.RNNBase):
         Raises:
             ShapeError: a shape that does not fit, with the shape that would.
         """
+        if modes.traced():
+            raise _not_for("torch.jit.trace")
         check_shapes(self, input, hx)
         if resets is not None:
             from gatelab.nn.segments import with_resets  # which calls the layer again, the segments as a packed batch
@@ -184,6 +186,14 @@ class Recurrent(nn.RNNBase):
         if plain and scan is open_loop.scan and not modes.transformed():
             return self._by_torch(input, hx)
         return open_loop.run(self, input, hx, scan=scan)
+
+    def __prepare_scriptable__(self) -> Any:
+        """What ``torch.jit.script`` asks for first.
+
+        Raises:
+            InputError: there is no TorchScript of the kernels.
+        """
+        raise _not_for("torch.jit.script")
 
     def _by_torch(self, input, hx):
         found = self._torch.forward(self, input, hx)
@@ -372,3 +382,13 @@ LAYERS = Registry(
     },
 )
 """The layer of each family of ``gatelab.cells.CELLS``."""
+
+
+def _not_for(what: str) -> InputError:
+    return InputError(
+        f"{what} cannot see into gatelab's kernels, and would keep one length for all",
+        expected="a graph for another runtime, or code for this one",
+        got=what,
+        fix="gatelab.nn.onnx.export(layer).save(file) writes an ONNX graph for any length; torch.compile and "
+        "torch.export work, too",
+    )

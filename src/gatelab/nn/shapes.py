@@ -1,7 +1,8 @@
-"""Whether an input and a state fit a layer, said in plain words where they do not."""
+"""Whether an input and a state fit a layer; where they do not, in torch's words first, for tests look for them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -24,11 +25,17 @@ def check_shapes(layer: Recurrent, input, hx) -> None:
     packed = isinstance(input, PackedSequence)
     x = input.data if packed else input
     shape = tuple(x.shape)
-    if len(shape) not in ((2,) if packed else (2, 3)) or shape[-1] != layer.input_size:
+    dimensions = (2,) if packed else (2, 3)
+    if len(shape) not in dimensions or shape[-1] != layer.input_size:
+        if len(shape) not in dimensions:
+            problem = f"Expected input to be {' or '.join(f'{d}D' for d in dimensions)}, got {len(shape)}D instead"
+        else:
+            problem = f"input.size(-1) must be equal to input_size. Expected {layer.input_size}, got {shape[-1]}"
         advice = "reshape the input, or make the layer with another input_size"
-        raise _misfit(layer, "input", _wanted(layer, packed), shape, advice)
+        raise _misfit(layer, problem, _wanted(layer, packed), shape, advice)
     if not packed and shape[1 if layer.batch_first and len(shape) == 3 else 0] == 0:
-        raise _misfit(layer, "input", "at least one time step", shape, "leave empty sequences out")
+        problem = "Expected sequence length to be larger than 0 in RNN"
+        raise _misfit(layer, problem, "at least one time step", shape, "leave empty sequences out")
     if x.dtype != layer.weight_ih_l0.dtype:  # torch's words, and its exception for autocast
         nn.RNNBase.check_input(layer, x.reshape(1, -1, layer.input_size), None)
     if hx is not None:
@@ -54,11 +61,26 @@ def check_state(layer: Recurrent, hx, batch: tuple[int, ...]) -> None:
     if not whole or not all(isinstance(state, Tensor) for state in states):
         text = f"a tensor {wanted[0]}" if len(wanted) == 1 else f"a pair (h, c) of {wanted[0]} and {wanted[1]}"
         got = f"{type(hx).__name__} of {len(hx)}" if isinstance(hx, (list, tuple)) else type(hx).__name__
-        raise _misfit(layer, "initial state", text, got, advice)
-    for name, state, shape in zip(STATES, states, wanted, strict=False):
+        raise _misfit(layer, "the initial state does not fit", text, got, advice)
+    if any(state.dim() != 2 + len(batch) for state in states):
+        text = " and ".join(f"initial state {name} {shape}" for name, shape in zip(STATES, wanted, strict=False))
+        got = " and ".join(str(tuple(state.shape)) for state in states)
+        raise _misfit(layer, _of_dimensions(states, batch), text, got, advice)
+    for index, (state, shape) in enumerate(zip(states, wanted, strict=True)):
         if tuple(state.shape) != shape:
-            raise _misfit(layer, f"initial state {name}", shape, tuple(state.shape), advice)
+            which = "hidden" if len(wanted) == 1 else f"hidden[{index}]"
+            problem = f"Expected {which} size {shape}, got {list(state.shape)}"
+            raise _misfit(layer, problem, f"initial state {STATES[index]} {shape}", tuple(state.shape), advice)
 
 
-def _misfit(layer: Recurrent, what: str, expected, got, fix: str) -> ShapeError:
-    return ShapeError(f"{type(layer).__name__}: the {what} does not fit", expected=expected, got=got, fix=fix)
+def _of_dimensions(states: Sequence[Tensor], batch: tuple[int, ...]) -> str:
+    """torch's words for states with another number of dimensions than the input."""
+    wanted, got = 2 + len(batch), [f"{state.dim()}-D" for state in states]
+    kind = "batched" if batch else "unbatched"
+    if len(states) == 1:
+        return f"For {kind} {wanted}-D input, hx should also be {wanted}-D but got {got[0]} tensor"
+    return f"For {kind} {wanted}-D input, hx and cx should also be {wanted}-D but got ({', '.join(got)}) tensors"
+
+
+def _misfit(layer: Recurrent, problem: str, expected, got, fix: str) -> ShapeError:
+    return ShapeError(f"{type(layer).__name__}: {problem}", expected=expected, got=got, fix=fix)
