@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from gatelab.nn import modes
+
 if TYPE_CHECKING:
     from gatelab.nn.layers import Recurrent
 
@@ -118,9 +120,12 @@ def as_own(output: Any, states: Any) -> tuple[Any, Any]:
 
 
 def _own(tensor: Tensor) -> Tensor:
-    """The tensor, copied where a backward pass will read it, or where it shows the memory of another one.
+    """The tensor, copied where a backward pass will read it, and never a view of another one.
 
     What kernels give is what their way back begins from, so that a change in place would change a gradient, or be
     refused by torch, which counts changes. Copying the outputs of the last layer takes 1 to 2 % of a training step.
     """
-    return tensor.clone() if tensor.requires_grad or tensor._is_view() else tensor
+    if tensor.requires_grad:
+        return tensor.clone()
+    plain = not torch.compiler.is_compiling() and not modes.transformed()
+    return tensor.data if plain and tensor._is_view() else tensor  # the same memory, and torch's views cannot detach_
