@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from gatelab.core.task import Metric
 from gatelab.studies.items import Carried
-from gatelab.studies.verdict import headline, verdict
+from gatelab.studies.verdict import headline, over_items_of_one, verdict
 
 MAE = Metric("MAE", unit="°C")
 ACCURACY = Metric("accuracy", goal="max")
@@ -119,10 +120,26 @@ def test_a_lead_over_a_baseline_is_held_against_the_items_too():
     assert "That should carry over to other data of this kind: over the 900 items" in sure
     unsure = verdict(MAE, cells, baselines, [], Carried(-25.0, -60.0, 10.0, 900))
     assert "not sure: over the 900 items of the test part" in unsure
-    assert "GRU's error lies −25 % [−60, 10] from that of naive." in unsure
+    assert "GRU's error lies −25 % [−60, 10] from that of naive (interval over items; the others over seeds)." in unsure
     contrary = verdict(MAE, cells, baselines, [], Carried(25.0, 20.0, 30.0, 900))
     assert "not sure" in contrary
     assert headline(MAE, cells, baselines, Carried(-25.0, -60.0, 10.0, 900)) == (
         "GRU was trained; it beats the best baseline, naive, by 25 % on this test part, but not surely on other data."
     )
     assert "surely" not in headline(MAE, cells, baselines, Carried(-25.0, -30.0, -20.0, 900))
+
+
+@pytest.mark.parametrize(
+    ("carried", "said"),
+    [
+        (Carried(-12.3, -15.0, -9.5, 900), "12 % smaller than that of the best baseline, naive (MAE 2 °C)"),
+        (Carried(3.1, 1.0, 5.2, 900), "3.1 % larger than that of the best baseline, naive (MAE 2 °C)"),
+        (Carried(-0.2, -6.0, 5.5, 100), "No difference found between GRU and the best baseline, naive (MAE 2 °C): "
+         "its error lies −0.2 % [−6, 5.5], a 95 % interval over 100 items"),
+        (None, "too few items were scored to say"),
+    ],
+)  # fmt: skip
+def test_of_one_training_only_what_its_items_allow_is_said(carried, said):
+    text = over_items_of_one(Metric("MAE", unit="°C"), "GRU", "naive", 2.0, carried)
+    assert said in text
+    assert ("one training" in text) == (carried is not None and carried.sure)

@@ -20,6 +20,7 @@ from gatelab.studies.runner import Runner
 from gatelab.studies.study import Records, conduct
 from gatelab.studies.tables import for_terminal
 from gatelab.studies.trials import Store
+from gatelab.studies.wording import called
 from gatelab.tasks import TASKS
 from gatelab.training.devices import find_device
 
@@ -49,7 +50,11 @@ class Comparison:
         console.print(self.verdict, markup=False, highlight=False)
         console.print(f"\nreport  {self.report}", markup=False, highlight=False, soft_wrap=True)
         if self.best:
-            console.print(f"model   {self.best}", markup=False, highlight=False, soft_wrap=True)
+            kept = self.results["best"]
+            which = (
+                f"{called(kept['cell'])}, seed {kept['seed']}: best on the validation part, which the verdict is not of"
+            )
+            console.print(f"model   {self.best} ({which})", markup=False, highlight=False, soft_wrap=True)
 
     def __str__(self) -> str:
         console = Console(width=120, color_system=None)

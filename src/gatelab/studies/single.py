@@ -12,8 +12,9 @@ from gatelab.core.files import write_text
 from gatelab.core.task import Evaluation, Part, Task
 from gatelab.report import Code, Figure, Page, Section, Table, plots, render
 from gatelab.report.text import duration, number
+from gatelab.studies.items import ERRORS, over_items
 from gatelab.studies.standing import Standing
-from gatelab.studies.verdict import beside_baseline
+from gatelab.studies.verdict import over_items_of_one
 from gatelab.studies.wording import called
 from gatelab.training import Fitted, fit
 from gatelab.training.events import Listener
@@ -44,7 +45,14 @@ class Single:
         scores = {name: found.metrics[self._first] for name, found in self.baselines.items()}
         if not scores:
             return f"{reached} on the {self.part} part."
-        return f"{reached} on the {self.part} part. {beside_baseline(Standing.of(metric, values, scores))}"
+        best = Standing.of(metric, values, scores).baseline
+        assert best is not None
+        ours, theirs = (found.arrays.get(ERRORS) for found in (self.evaluation, self.baselines[best]))
+        carried = None if ours is None or theirs is None else over_items([ours], [theirs])
+        return (
+            f"{reached} on the {self.part} part. "
+            f"{over_items_of_one(metric, called(self.cell), best, scores[best], carried)}"
+        )
 
     @property
     def _first(self) -> str:

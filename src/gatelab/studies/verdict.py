@@ -115,10 +115,27 @@ def over_test(standing: Standing, carried: Carried) -> str:
     """Whether what was found beside the baseline would be found on other data of this kind."""
     gap = f"{number(carried.percent, 2)} % [{number(carried.low, 2)}, {number(carried.high, 2)}]"
     whose = f"{called(standing.leader)}'s error lies {gap} from that of {standing.baseline}"
-    about = f"over the {carried.items:,} items of the test part, {whose}"
+    about = f"over the {carried.items:,} items of the test part, {whose} (interval over items; the others over seeds)"
     if _agrees(standing, carried):
         return f"That should carry over to other data of this kind: {about}."
     return f"Whether that carries over to other data is not sure: {about}."
+
+
+def over_items_of_one(metric: Metric, name: str, baseline: str, mark: float, carried: Carried | None) -> str:
+    """How one model stands to the best baseline: only as much as the items it was scored on allow to say."""
+    stated = f"{baseline} ({metric.name} {number(mark)}{_unit(metric.unit)})"
+    if carried is None:
+        return f"Whether it is better than the best baseline, {stated}, too few items were scored to say."
+    gap = f"{number(abs(carried.percent), 2)} %"
+    interval = f"[{number(carried.low, 2)}, {number(carried.high, 2)}], a 95 % interval over {carried.items:,} items"
+    if not carried.sure:
+        lies = f"its error lies {number(carried.percent, 2)} % {interval} from it"
+        return f"No difference found between {name} and the best baseline, {stated}: {lies}."
+    word = "smaller" if carried.percent < 0 else "larger"
+    return (
+        f"Its error is {gap} {word} than that of the best baseline, {stated}: {interval}. "
+        "This is one training: gatelab compare says what another seed would give."
+    )
 
 
 def size(difference: Difference, metric: Metric) -> str:

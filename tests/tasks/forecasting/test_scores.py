@@ -66,7 +66,19 @@ def test_error_by_horizon_and_window_leave_missing_truth_out():
     assert by_step.shape == (4, 2)
     assert np.isnan(by_step[2]).all()
     assert by_step[0, 0] == pytest.approx(np.nanmean(np.abs(data.truth[0, :, 0] - 10)))
-    assert scores.by_window(data)[3] == pytest.approx(np.nanmean(np.abs(data.truth[:, 3] - 10)) / 3)
+    error = np.abs(data.truth[:, 3] - 10)  # (K, O)
+    assert scores.by_window(data, "MAE")[3] == pytest.approx(np.nanmean(error))
+    assert scores.by_window(data, "MASE")[3] == pytest.approx(np.nanmean(error / data.naive_error[3]))
+    assert scores.by_window(data, "RMSE")[3] == pytest.approx(np.nanmean(error) / 3)
+
+
+def test_the_errors_of_windows_are_in_the_unit_of_the_metric_they_are_compared_by():
+    """Else a method may win by the one and lose by the other: errors of a large series, and of all series alike."""
+    data = scored()
+    data.truth[:] = np.nan_to_num(data.truth, nan=9.0)  # with gaps, windows count alike and not their steps
+    whole = scores.score(data, LEVELS)
+    for metric in ("MAE", "MASE"):
+        assert scores.by_window(data, metric).mean() == pytest.approx(whole[metric])
 
 
 def test_naive_error_falls_back_to_one_step_and_to_one():

@@ -98,10 +98,13 @@ def by_horizon(scored: Scored) -> Array:
     return np.where(count > 0, np.nansum(error, axis=1) / np.maximum(count, 1), np.nan)
 
 
-def by_window(scored: Scored) -> Array:
-    """Mean absolute error of each window, in training deviations: ``(N,)``, for paired comparisons."""
-    error = np.abs(scored.truth - scored.point) / scored.deviation  # (K, N, O)
-    return np.nanmean(error, axis=(0, 2))
+def by_window(scored: Scored, metric: str) -> Array:
+    """Mean absolute error of each window: ``(N,)``, for paired comparisons in the unit of ``metric``.
+
+    Of MAE that is the user's, of MASE the naive error of each series; of the others its training deviation.
+    """
+    unit = {"MAE": np.ones_like(scored.deviation), "MASE": scored.naive_error}.get(metric, scored.deviation)  # (N, O)
+    return np.nanmean(np.abs(scored.truth - scored.point) / unit, axis=(0, 2))
 
 
 def naive_error(raw: Array, season: int, without: float = 1.0) -> Array:

@@ -111,6 +111,7 @@ class Forecasting(Task):
         notes = [*table.notes, *(test.notes if test is not None else ()), *left_out, *said, _parts_note(windows)]
         task = cls(config, features, table.schema(), notes)
         task._adopt(windows, table, rows)
+        task.notes = [*task.notes, *task._thinned_note()]
         task._data = prepare.fingerprint(whole, *tables[1:])
         return task
 
@@ -248,8 +249,20 @@ class Forecasting(Task):
         values = self.config.horizon * len(self.features.targets) * len(self.config.quantiles)
         return self.windows.thinned(part, max(_MOST_SCORED // values, 1))
 
+    def _thinned_note(self) -> list[str]:
+        """A line where fewer windows are scored than there are."""
+        found = []
+        for part in ("validation", "test"):
+            all, scored = (
+                len(self.windows.origins.get(part, ())),
+                len(self._scored_origins(part)) if self.has(part) else 0,
+            )
+            if scored < all:
+                found.append(f"scored: {scored:,} of {all:,} {part} windows, evenly spread: neighbours tell the same")
+        return found
+
     def evaluate(self, model: Any, part: Part) -> Evaluation:
-        """All metrics on a part, every window an origin (rolling, stride one)."""
+        """All metrics on a part, every window an origin (rolling, stride one), thinned where there are very many."""
         origins = self._scored_origins(part)
         quantiles, point = self.forecast(model, origins)
         found = self._evaluation(origins, point, quantiles)
@@ -293,7 +306,7 @@ class Forecasting(Task):
         shown = figures.shown_windows(len(origins), self.config.horizon, _SHOWN)
         arrays = {
             "mae_by_horizon": scores.by_horizon(scored),
-            "error_by_item": scores.by_window(scored),
+            "error_by_item": scores.by_window(scored, self.metrics[0].name),
             "shown_origin": origins[shown],
             "shown_point": point[:, shown],
             "shown_quantiles": quantiles[:, shown],
