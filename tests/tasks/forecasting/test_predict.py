@@ -207,3 +207,33 @@ def test_a_column_that_is_not_there_is_named(hourly):
 def test_what_matters_most_fits_a_terminal(hourly):
     task, model = trained(hourly)
     assert task.predict(model, hourly).attrs["brief"] == ["time", "forecast", "q2.5", "q10", "q90", "q97.5"]
+
+
+def test_a_short_series_does_not_stop_the_others_and_is_named(hourly):
+    parts = {"a": hourly, "b": hourly.assign(load=hourly["load"] + 5), "c": hourly[:7], "d": hourly.assign(load=np.nan)}
+    table = pd.concat([frame.assign(id=id) for id, frame in parts.items()])
+    task, model = trained(table, id="id")
+    opened = Forecasting.open(table, task.config)
+    assert any(note.startswith("too short to learn from: c (7 rows)") for note in opened.notes)
+    predicted = task.predict(model, table)
+    assert predicted["id"].unique().tolist() == ["a", "b"]
+    (note,) = [note for note in predicted.attrs["notes"] if note.startswith("no forecast for")]
+    assert "c (7 rows)" in note
+    assert "d (0 rows)" in note
+    alone = task.predict(model, table[table["id"].isin(["a", "b"])])
+    pd.testing.assert_frame_equal(predicted, alone)
+    with pytest.raises(DataError, match=r"(?s)series c, the longest.*7 rows"):
+        task.predict(model, table[table["id"].isin(["c", "d"])])
+
+
+@pytest.mark.parametrize("name", ["forecast", "target", "q50", "step"])
+def test_a_column_of_the_table_with_a_name_of_ours_stays_in_the_result(hourly, name):
+    table = pd.concat([hourly.assign(**{name: id}) for id in "ab"])
+    task, model = trained(table, id=name, target=("load", "temperature"))
+    predicted = task.predict(model, table)
+    assert predicted[f"{name} (id)"].unique().tolist() == ["a", "b"]
+    assert predicted["target"].unique().tolist() == ["load", "temperature"]
+    assert predicted["forecast"].dtype == float
+    dated = hourly.rename(columns={"time": name})
+    task, model = trained(dated, time=name)
+    assert task.predict(model, dated)[f"{name} (time)"].iloc[0] == pd.Timestamp("2024-01-21")

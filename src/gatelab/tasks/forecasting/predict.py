@@ -42,7 +42,9 @@ def predict_unseen(task: Forecasting, model: Any, source: Any, future: Any = Non
     """
     table = read_like(source, task.schema)
     ahead, notes = _read_ahead(task, future, [series.id for series in table.series])
-    extended = [_extended(task, series, ahead) for series in table.series]
+    long, short = _long_enough(task, table)
+    notes += short
+    extended = [_extended(task, series, ahead) for series in long]
     prepared = [task.features.prepare(entry.series) for entry in extended]
     config = task.config
     empty: dict[Part, list[tuple[int, int]]] = {"test": [(0, 0)] * len(prepared)}
@@ -94,17 +96,32 @@ def _read_ahead(task: Forecasting, future: Any, ids: Sequence[str]) -> tuple[Ser
     return None, ["the future table is not read: the model sees no covariate that is known ahead", *unread]
 
 
+def _long_enough(task: Forecasting, table: SeriesTable) -> tuple[list[Series], list[str]]:
+    """The series that can be forecast, and a line on those that are too short for it.
+
+    Raises:
+        DataError: all are too short.
+    """
+    lookback, targets = task.config.lookback, task.features.of("target")
+    rows = {series.id: observed_rows(series, targets) for series in table.series}
+    long = [series for series in table.series if rows[series.id] >= lookback]
+    if not long:
+        longest = max(rows, key=lambda id: rows[id])
+        raise DataError(
+            f"too few rows to forecast {', '.join(task.features.targets)} from"
+            + (f" of series {longest}, the longest" if len(rows) > 1 else f" of series {longest}" if longest else ""),
+            expected=f"at least {lookback} rows up to the last observed target (the model's lookback)",
+            got=f"{rows[longest]} rows",
+            fix="give the newest rows of the table, at least as many as the lookback",
+        )
+    short = listed(f"{id} ({counted(count, 'row')})" for id, count in rows.items() if count < lookback)
+    return long, [f"no forecast for {short}: {lookback} rows up to the last observed target are needed"] * bool(short)
+
+
 def _extended(task: Forecasting, series: Series, ahead: SeriesTable | None) -> Extended:
     config, known = task.config, task.features.of("future")
     rows = observed_rows(series, task.features.of("target"))
     where = f" of series {series.id}" if series.id else ""
-    if rows < config.lookback:
-        raise DataError(
-            f"too few rows to forecast {', '.join(task.features.targets)} from{where}",
-            expected=f"at least {config.lookback} rows up to the last observed target (the model's lookback)",
-            got=f"{rows} rows",
-            fix="give the newest rows of the table, at least as many as the lookback",
-        )
     here = covariates.given(series)[rows:]
     given = [(series.stamps[rows:][here], series.values[rows:, known][here])]
     for other in ahead.series if ahead is not None else ():
@@ -233,17 +250,24 @@ def _tidy(
     task: Forecasting, extended: list[Extended], point: Array, quantiles: Array, table: SeriesTable
 ) -> pd.DataFrame:
     names, levels = task.features.targets, task.config.quantiles
+    time, id = _beside(task, table.roles.time or "time", "time"), _beside(task, table.roles.id or "", "id")
     frames = []
     for s, (series, _, stamps) in enumerate(extended):
         dated = isinstance(stamps, pd.DatetimeIndex)
         for o, name in enumerate(names):
-            columns: dict[str, Any] = {(table.roles.time or "time") if dated else "step": local(stamps, table.zone)}
-            columns |= {table.roles.id: series.id} if table.roles.id else {}
+            columns: dict[str, Any] = {time if dated else "step": local(stamps, table.zone)}
+            columns |= {id: series.id} if id else {}
             columns |= {"target": name} if len(names) > 1 else {}
             columns["forecast"] = point[:, s, o]
             columns |= {_quantile(level): quantiles[:, s, o, q] for q, level in enumerate(levels)}
             frames.append(pd.DataFrame(columns))
     return pd.concat(frames, ignore_index=True)
+
+
+def _beside(task: Forecasting, name: str, role: str) -> str:
+    """What a column of the table is called beside those of a forecast: by its name, unless one of them has it."""
+    ours = {"step", "target", "forecast", *map(_quantile, task.config.quantiles)}
+    return f"{name} ({role})" if name in ours else name
 
 
 def _quantile(level: float) -> str:

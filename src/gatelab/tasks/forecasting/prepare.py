@@ -16,6 +16,7 @@ from gatelab.core.task import Part
 from gatelab.data.names import listed
 from gatelab.data.sources import own_test
 from gatelab.data.table import Series, SeriesTable
+from gatelab.data.wording import counted
 from gatelab.tasks.forecasting import covariates, held
 from gatelab.tasks.forecasting.baselines import LinearAutoregression
 from gatelab.tasks.forecasting.config import ForecastingConfig, Normalise, choose_horizon, choose_lookback
@@ -311,3 +312,14 @@ def require_split(config: ForecastingConfig) -> None:
             got=config.split,
             fix="give for example --split 0.7,0.1,0.2",
         )
+
+
+def said_short(windows: Windows) -> list[str]:
+    """A line on series without a single window, from which nothing is learned; none where each has some."""
+    origins = np.concatenate(list(windows.origins.values()))  # (N,)
+    some = set(windows.locate(origins)[0].tolist())
+    short = [
+        f"{each.id} ({counted(len(each.target), 'row')})" for s, each in enumerate(windows.series) if s not in some
+    ]
+    needed = windows.lookback + windows.horizon
+    return [f"too short to learn from: {listed(short)}; a window has {needed} rows"] * bool(short)

@@ -111,7 +111,7 @@ class Forecasting(Task):
         notes = [*table.notes, *(test.notes if test is not None else ()), *left_out, *said, _parts_note(windows)]
         task = cls(config, features, table.schema(), notes)
         task._adopt(windows, table, rows)
-        task.notes = [*task.notes, *task._thinned_note()]
+        task.notes = [*task.notes, *prepare.said_short(windows), *task._thinned_note()]
         task._data = prepare.fingerprint(whole, *tables[1:])
         return task
 
