@@ -421,7 +421,7 @@ windows = gru.task_.windows
 origins = windows.origins["test"][:day]  # (N,)
 truth = truth_of(windows, origins)[0, :, 0]  # (N,)
 said = gru.task_.forecast(gru.model_, origins)[1][0, :, 0]  # (N,)
-arima = StateSpaceBaseline(windows, arimas, gru.task_.season)(windows, origins)[0, :, 0]  # (N,)
+arima = StateSpaceBaseline(windows, arimas, gru.task_.season, origins)(windows, origins)[0, :, 0]  # (N,)
 at = np.arange(len(origins)) * (24 / 288 if source == "traffic_pems" else 1)
 fig, axes = plt.subplots(2, 1, figsize=(8.6, 4.4), sharex=True, height_ratios=(1.5, 1))
 axes[0].plot(at, truth, color=COLOUR["truth"], linewidth=0.9, label="truth")
